@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// program is the registryfs that the tests run, built with the race detector.
+var program string
+
+// patience bounds what a hang could otherwise make endless.
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "registryfs-cmd")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			err = os.Chmod(dir, 0o755) // other users run it too
+		}
+		if err == nil {
+			program = filepath.Join(dir, "registryfs")
+			build := exec.Command("go", "build", "-race", "-o", program, ".")
+			build.Stdout, build.Stderr = os.Stderr, os.Stderr
+			err = build.Run()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "build the program:", err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// result is how a command ended.
+type result struct {
+	status         int
+	stdout, stderr string
+}
+
+// execute runs a command to its end.
+func execute(t *testing.T, name string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	require.NoError(t, ctx.Err(), "%s %q hangs: %s", name, args, &stderr)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// registryfs runs the program to its end.
+func registryfs(t *testing.T, args ...string) result {
+	t.Helper()
+	return execute(t, program, args...)
+}
+
+// shell runs a script, its arguments being $1, $2, …, and returns what it
+// prints. Whatever touches a mount goes through it, so that a mount that hangs
+// does not hang the test.
+func shell(t *testing.T, script string, args ...string) string {
+	t.Helper()
+	r := execute(t, "sh", append([]string{"-euc", script, "sh"}, args...)...)
+	require.Zero(t, r.status, "%s\n%s%s", script, r.stdout, r.stderr)
+	return strings.TrimSuffix(r.stdout, "\n")
+}
+
+// publicDir is a temporary directory that other users can enter.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "registryfs-test")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
+// mountPoint is an empty directory; what is mounted there at the end of the
+// test is detached.
+func mountPoint(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(publicDir(t), "mnt")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() { detach(t, dir) })
+	return dir
+}
+
+func detach(t *testing.T, dir string) {
+	t.Helper()
+	for range maxStacked {
+		m, err := mountAt(dir)
+		require.NoError(t, err)
+		if m == nil {
+			return
+		}
+		for _, d := range findDaemons(m) {
+			_ = unix.PidfdSendSignal(d.fd, unix.SIGKILL, nil, 0)
+			require.NoError(t, d.wait())
+		}
+		require.NoError(t, fusermount(context.Background(), "-uz", dir))
+	}
+}
+
+// newStore is an empty registry on disk.
+func newStore(t *testing.T) string {
+	t.Helper()
+	dir := publicDir(t)
+	for _, sub := range []string{"blobs", "repositories"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, storeDir, sub), 0o755))
+	}
+	return dir
+}
+
+func isMounted(t *testing.T, dir string) bool {
+	t.Helper()
+	m, err := mountAt(dir)
+	require.NoError(t, err)
+	return m != nil && m.FSType == fsType
+}
+
+// server is a registryfs mount in the foreground.
+type server struct {
+	*exec.Cmd
+	ready  string    // its first line on standard error
+	stderr io.Reader // the rest
+}
+
+// startServer returns once the mount is ready.
+func startServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	cmd := exec.Command(program, append([]string{"mount"}, args...)...)
+	pipe, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	r := bufio.NewReader(pipe)
+	line, err := r.ReadString('\n')
+	require.NoError(t, err)
+	return &server{cmd, line, r}
+}
+
+// end waits for the server and returns its status and what else it wrote.
+func (s *server) end(t *testing.T) (int, string) {
+	t.Helper()
+	stuck := time.AfterFunc(patience, func() { _ = s.Process.Kill() })
+	defer stuck.Stop()
+	rest, err := io.ReadAll(s.stderr)
+	require.NoError(t, err)
+	_ = s.Wait()
+	return s.ProcessState.ExitCode(), string(rest)
+}
+
+// needRoot fails where the test cannot say what it is there to say.
+func needRoot(t *testing.T) {
+	t.Helper()
+	require.Zero(t, os.Getuid(), "this test plays several users and machines, and needs root for it")
+}

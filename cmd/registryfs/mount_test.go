@@ -1,0 +1,231 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestMountInForeground(t *testing.T) {
+	store, mnt := newStore(t), mountPoint(t)
+	s := startServer(t, store, mnt)
+	require.Equal(t, "registryfs: mounted "+store+" on "+mnt+"\n", s.ready)
+	m, err := mountAt(mnt)
+	require.NoError(t, err)
+	require.Equal(t, fsType, m.FSType)
+	require.Equal(t, store, m.Source)
+	require.Contains(t, shell(t, `cat "$1/.registryfs/version"`, mnt), version())
+
+	r := registryfs(t, "unmount", mnt)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.Empty(t, r.stderr)
+	require.False(t, isMounted(t, mnt))
+	status, rest := s.end(t)
+	require.Equal(t, exitOK, status)
+	require.Empty(t, rest, "one line in all")
+}
+
+func TestMountMakesARegistryOnDemand(t *testing.T) {
+	empty := publicDir(t)
+	for _, source := range []string{empty, filepath.Join(empty, "a/b/new")} {
+		mnt := mountPoint(t)
+		if source != empty {
+			require.NoError(t, os.RemoveAll(filepath.Join(empty, "docker")))
+		}
+		r := registryfs(t, "mount", source, mnt, "--create", "--daemon")
+		require.Equal(t, exitOK, r.status, r.stderr)
+		require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
+		require.DirExists(t, filepath.Join(source, storeDir, "blobs"))
+		require.DirExists(t, filepath.Join(source, storeDir, "repositories"))
+
+		r = registryfs(t, "mount", "--daemon", source, mnt)
+		require.Equal(t, exitOK, r.status, "it is a registry from then on: %s", r.stderr)
+		require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
+	}
+}
+
+// Flags hold wherever they stand, and however they are written.
+func TestFlagsReachTheMount(t *testing.T) {
+	for _, line := range []string{
+		"--daemon --read-only --uid 5 --gid 6 --umask 027 mem: MNT",
+		"mem: MNT --daemon --read-only --uid 5 --gid 6 --umask 027",
+		"mem: --daemon --uid=5 MNT --gid=6 -o ro,umask=0027",
+		"mem: MNT -o defaults,rw,noatime,_netdev,x-systemd.automount,read_only,uid=5,gid=6,umask=27,daemon",
+	} {
+		mnt := mountPoint(t)
+		args := strings.Fields("mount " + strings.ReplaceAll(line, "MNT", mnt))
+		r := registryfs(t, args...)
+		require.Equal(t, exitOK, r.status, r.stderr)
+		require.Equal(t, "5 6 750", shell(t, `stat -c '%u %g %a' "$1"`, mnt), line)
+		r = execute(t, "timeout", "20", "mkdir", mnt+"/team")
+		require.NotZero(t, r.status, line)
+		require.Contains(t, r.stderr, "Read-only file system", line)
+		require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
+	}
+}
+
+func TestMountHelper(t *testing.T) {
+	mnt := mountPoint(t)
+	helper := filepath.Join(publicDir(t), "mount.registryfs")
+	require.NoError(t, os.Symlink(program, helper))
+	r := execute(t, helper, "mem:", mnt, "-s", "-o", "rw,nofail,uid=5", "-t", "registryfs")
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.Equal(t, "5", shell(t, `stat -c '%u' "$1"`, mnt))
+	require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
+}
+
+func TestReadOnlyMountChangesNothing(t *testing.T) {
+	store, mnt := newStore(t), mountPoint(t)
+	picture := `cd "$1"; find . -printf '%p %T@ %C@ %A@ %m %s\n' | sort`
+	// Reading a directory may set its access time, so that is done with first.
+	shell(t, picture, store)
+	before := shell(t, picture, store)
+	require.Equal(t, exitOK, registryfs(t, "mount", store, mnt, "--read-only", "--daemon").status)
+	shell(t, `find "$1"`, mnt)
+	require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
+	require.Equal(t, before, shell(t, picture, store))
+}
+
+func TestLiveMountIsRefused(t *testing.T) {
+	mnt := mountPoint(t)
+	require.Equal(t, exitOK, registryfs(t, "mount", "mem:", mnt, "--daemon").status)
+	for _, flags := range [][]string{nil, {"--daemon"}} {
+		r := registryfs(t, append([]string{"mount", "mem:", mnt}, flags...)...)
+		require.Equal(t, exitFailed, r.status)
+		require.Contains(t, r.stderr, "registryfs unmount "+mnt)
+	}
+	link := filepath.Join(filepath.Dir(mnt), "link")
+	require.NoError(t, os.Symlink(mnt, link))
+	require.Equal(t, exitFailed, registryfs(t, "mount", "mem:", link).status)
+	require.Equal(t, exitOK, registryfs(t, "unmount", link+"/").status)
+	require.False(t, isMounted(t, mnt))
+}
+
+func TestDeadMountIsCleared(t *testing.T) {
+	mnt := mountPoint(t)
+	s := startServer(t, "mem:", mnt)
+	require.NoError(t, s.Process.Kill())
+	status, _ := s.end(t)
+	require.NotZero(t, status)
+	require.True(t, isMounted(t, mnt), "what a daemon leaves that is killed")
+	r := execute(t, "timeout", "20", "ls", mnt)
+	require.Contains(t, r.stderr, "not connected")
+
+	r = registryfs(t, "mount", "mem:", mnt, "--daemon")
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.NotEmpty(t, shell(t, `cat "$1/.registryfs/version"`, mnt))
+	r = registryfs(t, "unmount", mnt)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.Nil(t, func() any {
+		if m, _ := mountAt(mnt); m != nil {
+			return m
+		}
+		return nil
+	}(), "nothing lies below")
+}
+
+func TestDeadMountIsUnmounted(t *testing.T) {
+	mnt := mountPoint(t)
+	s := startServer(t, "mem:", mnt)
+	require.NoError(t, s.Process.Kill())
+	_, _ = s.end(t)
+	r := registryfs(t, "unmount", mnt)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.Empty(t, r.stderr)
+	require.False(t, isMounted(t, mnt))
+}
+
+func TestLogFileAndFormat(t *testing.T) {
+	mnt, logFile := mountPoint(t), filepath.Join(t.TempDir(), "log")
+	s := startServer(t, "mem:", mnt, "--log-file", logFile, "--log-format", "json", "--log-level", "info")
+	require.NoError(t, s.Process.Signal(syscall.SIGTERM))
+	status, rest := s.end(t)
+	require.Equal(t, exitOK, status)
+	require.Empty(t, rest)
+	text, err := os.ReadFile(logFile)
+	require.NoError(t, err)
+	var found bool
+	for line := range strings.Lines(string(text)) {
+		var record struct{ Msg, Signal string }
+		require.NoError(t, json.Unmarshal([]byte(line), &record), line)
+		found = found || record.Msg == "unmounting" && record.Signal == "terminated"
+	}
+	require.True(t, found, "%s", text)
+}
+
+func TestSignalEndsTheMount(t *testing.T) {
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		mnt := mountPoint(t)
+		s := startServer(t, "mem:", mnt)
+		require.NoError(t, s.Process.Signal(sig))
+		status, rest := s.end(t)
+		require.Equal(t, exitOK, status, rest)
+		require.Empty(t, rest)
+		require.False(t, isMounted(t, mnt))
+	}
+}
+
+// holdOpen starts a process that has a file in the mount open for writing.
+func holdOpen(t *testing.T, mnt string) (release func() result) {
+	t.Helper()
+	script := `mkdir -p "$1/team/app"; exec 3>"$1/team/app/_blobs/held"; echo first >&3; touch "$2/open"; read line <"$2/go"; echo second >&3; exec 3>&-`
+	dir := t.TempDir()
+	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "go"), 0o600))
+	done := make(chan result, 1)
+	go func() { done <- execute(t, "sh", "-euc", script, "sh", mnt, dir) }()
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(filepath.Join(dir, "open"))
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	return func() result {
+		shell(t, `echo >"$1/go"`, dir)
+		return <-done
+	}
+}
+
+func TestSignalServesWhatIsOpen(t *testing.T) {
+	store, mnt := newStore(t), mountPoint(t)
+	s := startServer(t, store, mnt)
+	release := holdOpen(t, mnt)
+	require.NoError(t, s.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return !isMounted(t, mnt) }, patience, 10*time.Millisecond, "detached at once")
+	r := release()
+	require.Zero(t, r.status, r.stderr)
+	status, rest := s.end(t)
+	require.Equal(t, exitOK, status, rest)
+
+	blob := filepath.Join(store, storeDir, "blobs")
+	require.Equal(t, "first\nsecond", shell(t, `find "$1" -name data -exec cat {} +`, blob))
+}
+
+func TestDrainTimeoutEndsTheMount(t *testing.T) {
+	store, mnt := newStore(t), mountPoint(t)
+	s := startServer(t, store, mnt, "--drain-timeout", "100ms")
+	release := holdOpen(t, mnt)
+	require.NoError(t, s.Process.Signal(syscall.SIGTERM))
+	status, rest := s.end(t)
+	require.Equal(t, exitOK, status, rest)
+	require.Contains(t, rest, "still open")
+	require.NotZero(t, release().status, "the writer learns of it")
+	require.Equal(t, "first", shell(t, `find "$1" -path '*_uploads*' -name data -exec cat {} +`, store), "kept as an upload")
+}
+
+func TestSecondSignalExitsAtOnce(t *testing.T) {
+	mnt := mountPoint(t)
+	s := startServer(t, newStore(t), mnt, "--drain-timeout", "1h")
+	release := holdOpen(t, mnt)
+	require.NoError(t, s.Process.Signal(syscall.SIGINT))
+	require.Eventually(t, func() bool { return !isMounted(t, mnt) }, patience, 10*time.Millisecond)
+	require.NoError(t, s.Process.Signal(syscall.SIGINT))
+	status, rest := s.end(t)
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, rest, "second signal")
+	require.NotZero(t, release().status)
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// memSource names a registry in memory, gone with its mount.
+	memSource = "mem:"
+	// storeDir is where a registry's storage directory keeps its registry.
+	storeDir = "docker/registry/v2"
+	// maxHintEntries bounds how many children of a directory are looked into
+	// for the registry that was meant.
+	maxHintEntries = 1000
+)
+
+// source is a registry named on the command line.
+type source struct {
+	name string // as /proc/mounts shows it
+	dir  string // absolute, without symlinks; empty: in memory
+	make bool   // there is no registry yet, and --create was given
+}
+
+// findSource checks that arg names a registry that can be mounted, or, with
+// create, a place for one. It makes nothing.
+func findSource(arg string, create, readOnly bool) (source, error) {
+	scheme, _, isURL := strings.Cut(arg, "://")
+	switch {
+	case arg == "":
+		return source{}, errors.New("SOURCE is empty: name a registry's storage directory, or mem:")
+	case arg == memSource:
+		return source{name: memSource, make: true}, nil
+	case strings.HasPrefix(arg, memSource):
+		return source{}, fmt.Errorf("%s: mem: stands alone; for a directory of that name write ./%s", arg, arg)
+	case isURL && (scheme == "s3" || scheme == "https"):
+		return source{}, fmt.Errorf("%s: %s:// is not supported yet: name a directory, or mem:", arg, scheme)
+	case isURL:
+		return source{}, fmt.Errorf("%s: unknown kind of source %s://: name a directory, or mem:", arg, scheme)
+	}
+	return findStore(arg, create, readOnly)
+}
+
+// findStore applies the rules that keep a typing error from making a registry
+// in the wrong place: a new one is made only on demand, and only where nothing
+// else is.
+func findStore(arg string, create, readOnly bool) (source, error) {
+	dir, err := resolve(arg)
+	if err != nil {
+		return source{}, sourceError(arg, err)
+	}
+	src := source{name: dir, dir: dir}
+	entries, err := readNames(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && create:
+		src.make = true
+		return src, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return src, fmt.Errorf("%s does not exist: --create makes a new registry there", arg)
+	case errors.Is(err, syscall.ENOTDIR):
+		return src, fmt.Errorf("%s is not a directory: name a registry's storage directory", arg)
+	case err != nil:
+		return src, sourceError(arg, err)
+	}
+	found, err := isStore(dir)
+	switch {
+	case err != nil:
+		return src, sourceError(arg, err)
+	case found:
+		return src, checkAccess(dir, readOnly)
+	}
+	if hint := meantStore(dir, entries); hint != "" {
+		return src, fmt.Errorf("%s is not a registry's storage directory: did you mean %s?", arg, hint)
+	}
+	switch {
+	case len(entries) > 0:
+		return src, fmt.Errorf("%s is not a registry's storage directory: it has no %s; "+
+			"a new registry needs an empty directory and --create", arg, storeDir)
+	case !create:
+		return src, fmt.Errorf("%s is empty: --create makes a new registry there", arg)
+	}
+	src.make = true
+	return src, nil
+}
+
+// readNames returns the first names in a directory. The one that mkfs leaves
+// in a new file system does not count.
+func readNames(dir string) ([]string, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(maxHintEntries)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if len(names) == 1 && names[0] == "lost+found" {
+		return nil, nil
+	}
+	return names, nil
+}
+
+// isStore tells whether a registry keeps its content in dir.
+func isStore(dir string) (bool, error) {
+	info, err := os.Stat(filepath.Join(dir, storeDir))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	return err == nil && info.IsDir(), err
+}
+
+// checkAccess tests what every use of a store needs, so that the answer comes
+// now and not from a tree full of errors.
+func checkAccess(dir string, readOnly bool) error {
+	for _, sub := range []string{"", "blobs", "repositories"} {
+		path := filepath.Join(dir, storeDir, sub)
+		if _, err := readNames(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return sourceError(path, err)
+		}
+		if readOnly {
+			continue
+		}
+		switch err := unix.Access(path, unix.W_OK); {
+		case errors.Is(err, unix.EROFS):
+			return fmt.Errorf("%s is on read-only media: mount it with --read-only", dir)
+		case errors.Is(err, fs.ErrPermission):
+			return fmt.Errorf("%s cannot be written: mount it with --read-only, or %s", path, asOwner(path))
+		}
+	}
+	return nil
+}
+
+// meantStore is the registry that was meant where dir is inside one, or its
+// child is one; "" where there is none.
+func meantStore(dir string, children []string) string {
+	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
+		if found, err := isStore(up); err == nil && found {
+			return up
+		}
+		if up == filepath.Dir(up) {
+			break
+		}
+	}
+	for _, name := range children {
+		child := filepath.Join(dir, name)
+		if found, err := isStore(child); err == nil && found {
+			return child
+		}
+	}
+	return ""
+}
+
+func sourceError(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s cannot be read: %s", path, asOwner(path))
+	}
+	return fmt.Errorf("%s cannot be read: %w", path, err)
+}
+
+// asOwner is the remedy where permission is denied.
+func asOwner(path string) string {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return "run registryfs as the registry's user, or as root"
+	}
+	return fmt.Sprintf("run registryfs as its owner, user %d, or as root", st.Uid)
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"strings"
+
+	"registryfs/driver"
+	"registryfs/driver/filedriver"
+	"registryfs/driver/memdriver"
+	"registryfs/fsmount"
+	"registryfs/storage"
+)
+
+// dirMode is the mode of a new registry's directory, less the umask.
+const dirMode = 0o777
+
+// mount puts the layers together: a driver for the source, the storage system
+// over it, the mounted tree over that.
+func mount(ctx context.Context, src source, dir string, o mountOptions, logger *slog.Logger) (*fsmount.Mount, error) {
+	d, err := openDriver(src, o.readOnly)
+	if err != nil {
+		return nil, err
+	}
+	reg, err := storage.Open(ctx, d, storage.Options{
+		Create:        src.make,
+		ReadOnly:      o.readOnly,
+		AllowDelete:   o.allowDelete,
+		SparseIndexes: o.sparseIndexes,
+		Logger:        logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src.name, err)
+	}
+
+	// The FUSE library says through package log why fusermount3 failed.
+	var said bytes.Buffer
+	log.SetFlags(0)
+	log.SetOutput(&said)
+	m, err := fsmount.New(dir, reg, fsmount.Options{
+		Source:      src.name,
+		ReadOnly:    o.readOnly,
+		AllowDelete: o.allowDelete,
+		AllowOther:  o.allowOther,
+		Exclusive:   o.exclusive,
+		ListViews:   o.listViews,
+		UID:         o.uid,
+		GID:         o.gid,
+		Umask:       o.umask,
+		AttrTimeout: o.attrTimeout,
+		Version:     version(),
+		Logger:      logger,
+	})
+	log.SetOutput(slog.NewLogLogger(logger.Handler(), slog.LevelDebug).Writer())
+	if err != nil {
+		return nil, mountError(dir, err, said.String())
+	}
+	return m, nil
+}
+
+func openDriver(src source, readOnly bool) (driver.Driver, error) {
+	if src.dir == "" {
+		return memdriver.New(), nil
+	}
+	if src.make {
+		if err := os.MkdirAll(src.dir, dirMode); err != nil {
+			return nil, fmt.Errorf("%s cannot be made: %w", src.dir, errors.Unwrap(err))
+		}
+	}
+	return filedriver.New(src.dir, filedriver.Options{ReadOnly: readOnly})
+}
+
+// mountError explains why the kernel did not take the mount: err, and what
+// fusermount3 said.
+func mountError(dir string, err error, said string) error {
+	said = strings.TrimSpace(strings.ReplaceAll(said, "mount helper error: ", ""))
+	if said != "" {
+		err = errors.New(said)
+	}
+	if strings.Contains(err.Error(), "Operation not permitted") {
+		return fmt.Errorf("mounting on %s is forbidden: %w: %s", dir, err, containerRemedy)
+	}
+	return fmt.Errorf("mounting on %s: %w", dir, err)
+}
+
+func newLogger(w io.Writer, o mountOptions) *slog.Logger {
+	handler := &slog.HandlerOptions{Level: o.logLevel}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, handler))
+	}
+	return slog.New(slog.NewTextHandler(w, handler))
+}

@@ -1,0 +1,89 @@
+// Package digest names content by its hash.
+//
+// A [Digest] is the string "<algorithm>:<hex>" of the OCI image specification
+// (descriptor.md, "Digests"). SHA-256 is canonical: every blob has exactly one
+// canonical digest, and the store keeps it under that name. SHA-512 is known
+// too, as a provisional name.
+//
+// The type is opencontainers/go-digest's, so that descriptors of image-spec
+// carry it as it is; a Digest from outside is only valid once [Parse] or
+// [FromHex] has accepted it.
+package digest
+
+import (
+	_ "crypto/sha256" // go-digest finds its hashes only when they are linked in
+	_ "crypto/sha512"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+
+	godigest "github.com/opencontainers/go-digest"
+)
+
+// Digest is "<algorithm>:<hex>"; comparable, the zero value is invalid.
+type Digest = godigest.Digest
+
+// Algorithm is the hash of a digest.
+type Algorithm = godigest.Algorithm
+
+const (
+	// SHA256 is the algorithm of canonical digests.
+	SHA256 = godigest.SHA256
+	// SHA512 is accepted as a provisional name of content.
+	SHA512 = godigest.SHA512
+)
+
+var (
+	// ErrInvalid says that a string is no digest: wrong grammar, wrong length,
+	// upper-case hex.
+	ErrInvalid = fmt.Errorf("digest: invalid digest: %w", fs.ErrInvalid)
+	// ErrUnsupported says that the algorithm of a digest is not known here.
+	ErrUnsupported = fmt.Errorf("digest: unsupported algorithm: %w", errors.ErrUnsupported)
+)
+
+// MaxLength is the length in bytes of the longest digest that [Parse] accepts.
+const MaxLength = len("sha512:") + 128
+
+// Parse checks s and returns it as a Digest. Errors: [ErrInvalid],
+// [ErrUnsupported].
+func Parse(s string) (Digest, error) {
+	if len(s) > MaxLength {
+		return "", fmt.Errorf("%w: %d bytes long", ErrInvalid, len(s))
+	}
+	d := Digest(s)
+	switch err := d.Validate(); {
+	case err == nil:
+		if err := known(d.Algorithm()); err != nil {
+			return "", err
+		}
+		return d, nil
+	case errors.Is(err, godigest.ErrDigestUnsupported):
+		return "", fmt.Errorf("%w: %q", ErrUnsupported, s)
+	default:
+		return "", fmt.Errorf("%w: %q", ErrInvalid, s)
+	}
+}
+
+// FromHex joins an algorithm and an encoded hash, and checks the result as
+// [Parse] does.
+func FromHex(alg, hex string) (Digest, error) { return Parse(alg + ":" + hex) }
+
+// FromBytes is the canonical digest of p.
+func FromBytes(p []byte) Digest { return godigest.SHA256.FromBytes(p) }
+
+// FromHash is the digest of what was written to a hash.
+func FromHash(alg Algorithm, h hash.Hash) Digest { return godigest.NewDigest(alg, h) }
+
+// IsCanonical reports whether d uses the canonical algorithm.
+func IsCanonical(d Digest) bool { return d.Algorithm() == SHA256 }
+
+// IsAlgorithm reports whether s names an algorithm that [Parse] accepts.
+func IsAlgorithm(s string) bool { return known(Algorithm(s)) == nil }
+
+func known(a Algorithm) error {
+	if a == SHA256 || a == SHA512 {
+		return nil
+	}
+	return fmt.Errorf("%w: %q", ErrUnsupported, a)
+}

@@ -1,0 +1,171 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+
+	"registryfs/digest"
+	"registryfs/storage"
+)
+
+const (
+	// contentValid is how long the kernel may keep the attributes of content:
+	// they never change.
+	contentValid = 24 * time.Hour
+	// entryValid is how long it may keep that a repository has content, since
+	// membership can end; others may end it without telling.
+	entryValid = time.Second
+)
+
+// contentTime is the time of all content, in every mount, so that rsync finds
+// nothing to do where the same content is.
+var contentTime = time.Unix(1, 0)
+
+// blobFile is a blob or a manifest of a repository, whichever view it is
+// reached through.
+type blobFile struct {
+	fs     *fileSystem
+	repo   string
+	digest digest.Digest
+}
+
+var (
+	_ fusefs.Node              = blobFile{}
+	_ fusefs.NodeOpener        = blobFile{}
+	_ fusefs.NodeSetattrer     = blobFile{}
+	_ fusefs.NodeFsyncer       = blobFile{}
+	_ fusefs.NodeGetxattrer    = blobFile{}
+	_ fusefs.NodeListxattrer   = blobFile{}
+	_ fusefs.NodeSetxattrer    = blobFile{}
+	_ fusefs.NodeRemovexattrer = blobFile{}
+)
+
+func (f *fileSystem) contentEntry() time.Duration {
+	if f.options.Exclusive {
+		return f.options.AttrTimeout
+	}
+	return min(entryValid, f.options.AttrTimeout)
+}
+
+func (b blobFile) path() string {
+	return join("/"+b.repo, b.digest.String())
+}
+
+func (b blobFile) Attr(ctx context.Context, a *fuse.Attr) error {
+	size, known := b.fs.content.size(b.digest)
+	if !known {
+		if _, err := b.fs.viewOf(ctx, b.repo, b.digest); err != nil {
+			return errnoOf(err)
+		}
+		size, _ = b.fs.content.size(b.digest)
+	}
+	b.fs.fileAttr(a, b.fs.inodes.of(b.digest), size)
+	a.Nlink = 2
+	a.Atime, a.Mtime, a.Ctime = contentTime, contentTime, contentTime
+	a.Valid = contentValid
+	return nil
+}
+
+func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
+	if !req.Flags.IsReadOnly() {
+		h, err := b.openForWriting(ctx, req, resp)
+		if err != nil {
+			return nil, b.fs.fail(&req.Header, "open", b.path(), err)
+		}
+		return h, nil
+	}
+	blob, err := b.fs.openContent(ctx, b.repo, b.digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The kernel knows the name from before; told this, it looks again.
+		return nil, syscall.ESTALE
+	}
+	if err != nil {
+		return nil, b.fs.fail(&req.Header, "open", b.path(), err)
+	}
+	resp.Flags |= fuse.OpenKeepCache
+	return &blobReader{b, blob}, nil
+}
+
+// openForWriting begins a re-push of the content, or, where the thread came
+// here by a tag or an alias, a push to that. Direct I/O keeps what is written
+// out of the page cache that readers share.
+func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
+	if b.fs.isClosing() {
+		return nil, refuse(errClosing, "the mount is being closed")
+	}
+	link, isLinked := b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest)
+	if req.Flags&fuse.OpenAppend != 0 {
+		return nil, refuse(errPerm, "stored content cannot be appended to")
+	}
+	t, err := b.target(ctx)
+	if isLinked {
+		t, err = link.place.targetOf(link.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	bytes, err := b.fs.newStaging(b.repo)
+	if err != nil {
+		return nil, err
+	}
+	resp.Flags |= fuse.OpenDirectIO
+	h := b.fs.newWriteHandle(b, bytes, req.Header.Pid)
+	h.goal = t
+	return h, nil
+}
+
+// target is what writing under the digest itself means.
+func (b blobFile) target(ctx context.Context) (target, error) {
+	v, err := b.fs.viewOf(ctx, b.repo, b.digest)
+	if err != nil && !errors.Is(err, storage.ErrCorrupt) {
+		return target{}, err
+	}
+	p := place{repo: b.repo, view: max(v, viewBlobs), alg: b.digest.Algorithm().String()}
+	return p.targetOf(b.digest.Encoded())
+}
+
+func (b blobFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
+	if !req.Valid.Size() {
+		return nil
+	}
+	h := b.fs.handles.of(b, req.Header.Pid)
+	if h == nil {
+		return b.fs.fail(&req.Header, "truncate", b.path(), refuse(errPerm, "stored content cannot be truncated"))
+	}
+	// Opening with O_TRUNC arrives as an open and then this, without a handle.
+	// What is written begins empty anyway, and what is stored keeps its size.
+	return b.fs.fail(&req.Header, "truncate", b.path(), h.bytes.truncate(ctx, int64(req.Size)))
+}
+
+func (b blobFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
+	return b.fs.fail(&req.Header, "fsync", b.path(), b.fs.handles.sync(ctx, b))
+}
+
+// blobReader is a blob open for reading.
+type blobReader struct {
+	file blobFile
+	blob storage.Blob
+}
+
+var (
+	_ fusefs.HandleReader   = (*blobReader)(nil)
+	_ fusefs.HandleReleaser = (*blobReader)(nil)
+)
+
+func (h *blobReader) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	return h.file.fs.read(ctx, req, resp, h.file.path(), h)
+}
+
+func (h *blobReader) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return h.blob.ReadAt(p, off)
+}
+
+func (h *blobReader) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
+	return h.blob.Close()
+}

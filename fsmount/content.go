@@ -1,0 +1,138 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"registryfs/digest"
+	"registryfs/storage"
+)
+
+// maxSizes bounds the sizes that are remembered.
+const maxSizes = 1 << 18
+
+// content knows what the mount has learned of blobs: sizes, which never
+// change, and which of them rm has hidden until nothing references them.
+type content struct {
+	mu     sync.Mutex
+	sizes  map[digest.Digest]int64
+	hidden map[hiddenBlob]bool
+}
+
+type hiddenBlob struct {
+	repo   string
+	digest digest.Digest
+}
+
+func newContent() *content {
+	return &content{sizes: map[digest.Digest]int64{}, hidden: map[hiddenBlob]bool{}}
+}
+
+func (c *content) size(d digest.Digest) (int64, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size, ok := c.sizes[d]
+	return size, ok
+}
+
+func (c *content) setSize(d digest.Digest, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.sizes[d]; !known && len(c.sizes) >= maxSizes {
+		for other := range c.sizes { // any: the cost is one more Stat
+			delete(c.sizes, other)
+			break
+		}
+	}
+	c.sizes[d] = size
+}
+
+// published takes note that a repository has content.
+func (c *content) published(repo string, d digest.Digest, size int64) {
+	c.setSize(d, size)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.hidden, hiddenBlob{repo, d})
+}
+
+func (c *content) hide(repo string, d digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hidden[hiddenBlob{repo, d}] = true
+}
+
+func (c *content) isHidden(repo string, d digest.Digest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hidden[hiddenBlob{repo, d}]
+}
+
+// hiddenIn is what is hidden in a repository.
+func (c *content) hiddenIn(repo string) []digest.Digest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var ds []digest.Digest
+	for h := range c.hidden {
+		if h.repo == repo {
+			ds = append(ds, h.digest)
+		}
+	}
+	return ds
+}
+
+func (c *content) unhide(repo string, d digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.hidden, hiddenBlob{repo, d})
+}
+
+// stat reports whether a view of a repository has content of that digest, and
+// learns its size.
+func (f *fileSystem) stat(ctx context.Context, repo string, v view, d digest.Digest) error {
+	r, err := f.registry.Repository(repo)
+	if err != nil {
+		return err
+	}
+	var desc storage.Descriptor
+	if v == viewManifests {
+		desc, err = r.Manifests().Stat(ctx, d)
+	} else if f.content.isHidden(repo, d) {
+		err = storage.ErrBlobUnknown
+	} else {
+		desc, err = r.Blobs().Stat(ctx, d)
+	}
+	if err != nil {
+		return err
+	}
+	if _, known := f.content.size(d); !known {
+		f.content.setSize(d, desc.Size)
+	}
+	return nil
+}
+
+// viewOf is the view in which a repository has content of that digest.
+func (f *fileSystem) viewOf(ctx context.Context, repo string, d digest.Digest) (view, error) {
+	err := f.stat(ctx, repo, viewBlobs, d)
+	if err == nil {
+		return viewBlobs, nil
+	}
+	if !errors.Is(err, storage.ErrBlobUnknown) {
+		return 0, err
+	}
+	return viewManifests, f.stat(ctx, repo, viewManifests, d)
+}
+
+// openContent opens content of that digest, in whichever view a repository has
+// it.
+func (f *fileSystem) openContent(ctx context.Context, repo string, d digest.Digest) (storage.Blob, error) {
+	r, err := f.registry.Repository(repo)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := r.Blobs().Open(ctx, d)
+	if errors.Is(err, storage.ErrBlobUnknown) {
+		return r.Manifests().Open(ctx, d)
+	}
+	return blob, err
+}

@@ -1,0 +1,240 @@
+package fsmount
+
+import (
+	"context"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+
+	"registryfs/storage"
+)
+
+// localNode is the node of a name of the mount alone, or nil.
+func (f *fileSystem) localNode(p place, name string) fusefs.Node {
+	l, ok := f.names.get(p, name)
+	switch {
+	case !ok:
+		return nil
+	case l.file != nil:
+		return l.file
+	case l.alias != "":
+		return aliasLink{fs: f, place: p, name: name}
+	default:
+		return tempLink{fs: f, place: p, name: name, text: l.link}
+	}
+}
+
+// create begins a file. A temporary is found under its name at once; anything
+// else only when it is published, or left empty.
+func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {
+	t, err := p.targetOf(req.Name)
+	if err != nil {
+		return nil, nil, f.fail(&req.Header, "create", p.join(req.Name), err)
+	}
+	file, err := f.newStagedFile(t)
+	if err != nil {
+		return nil, nil, f.fail(&req.Header, "create", t.path(), err)
+	}
+	h, err := file.openForWriting(req.Header.Pid)
+	if err != nil {
+		return nil, nil, f.fail(&req.Header, "create", t.path(), err)
+	}
+	if !t.isCommitted() {
+		f.names.put(p, req.Name, local{file: file})
+	}
+	resp.EntryValid = 0
+	return file, h, nil
+}
+
+// symlink makes a tag, an alias, or a temporary that becomes one of them when
+// it is renamed.
+func (f *fileSystem) symlink(ctx context.Context, dir fusefs.Node, p place, req *fuse.SymlinkRequest) (fusefs.Node, error) {
+	node, err := f.makeLink(ctx, p, req.NewName, req.Target)
+	if err != nil {
+		return nil, f.fail(&req.Header, "symlink", p.join(req.NewName), err)
+	}
+	f.forget(dir, req.NewName)
+	return node, nil
+}
+
+func (f *fileSystem) makeLink(ctx context.Context, p place, name, text string) (fusefs.Node, error) {
+	if f.isClosing() {
+		return nil, refuse(errClosing, "the mount is being closed")
+	}
+	m, err := p.meaningOf(name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case m == aScratch:
+		f.names.put(p, name, local{link: text})
+	case m == aTag && lnTemporary.MatchString(name):
+		f.names.put(p, name, local{link: text})
+		f.tagLater(p, name, text)
+	default:
+		return f.setLink(ctx, p, name, text)
+	}
+	return tempLink{fs: f, place: p, name: name, text: text}, nil
+}
+
+// tagLater makes a link a tag unless it is renamed first.
+func (f *fileSystem) tagLater(p place, name, text string) {
+	f.afterPause(func() {
+		if l, ok := f.names.get(p, name); !ok || l.link != text {
+			return
+		}
+		if _, err := f.setLink(context.Background(), p, name, text); err != nil {
+			f.note(0, "symlink", p.join(name), err)
+		}
+		f.names.remove(p, name, local{link: text})
+	})
+}
+
+// setLink makes a name what the text of a symlink leads to.
+func (f *fileSystem) setLink(ctx context.Context, p place, name, text string) (fusefs.Node, error) {
+	from, err := f.resolve(ctx, p, text)
+	if err != nil {
+		return nil, err
+	}
+	return f.setContent(ctx, p, name, from)
+}
+
+// setContent gives stored content a name: a tag, an alias, or its own digest
+// in another repository.
+func (f *fileSystem) setContent(ctx context.Context, p place, name string, from source) (fusefs.Node, error) {
+	t, err := p.targetOf(name)
+	if err != nil {
+		return nil, err
+	}
+	if t.digest != "" && t.digest != from.digest {
+		return nil, storage.ErrDigestMismatch
+	}
+	if err := f.bring(ctx, p, from); err != nil {
+		return nil, err
+	}
+	switch t.means {
+	case aTag:
+		repo, err := f.registry.Repository(p.repo)
+		if err != nil {
+			return nil, err
+		}
+		if err := repo.Tags().Tag(ctx, name, from.digest); err != nil {
+			return nil, err
+		}
+		return f.tagLink(p, name), nil
+	case aBlobAlias, aManifestAlias:
+		f.names.putAlias(p, name, from.digest)
+		return aliasLink{fs: f, place: p, name: name}, nil
+	case aBlob, aManifest:
+		return blobFile{f, p.repo, from.digest}, nil
+	default:
+		return nil, refuse(errPerm, "stored content cannot become a temporary")
+	}
+}
+
+// bring makes content of another view or repository part of a place. Nothing
+// is copied from one repository to another: they share content.
+func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
+	to, err := f.registry.Repository(p.repo)
+	if err != nil {
+		return err
+	}
+	origin, err := f.registry.Repository(from.repo)
+	if err != nil {
+		return err
+	}
+	wanted := p.view
+	if wanted == viewTags {
+		wanted = viewManifests
+	}
+	switch {
+	case from.view == wanted && from.repo == p.repo:
+		return nil
+	case from.view == viewManifests && wanted == viewManifests:
+		_, err = to.Manifests().Mount(ctx, origin, from.digest)
+	case from.view == viewBlobs && wanted == viewBlobs:
+		_, err = to.Blobs().Mount(ctx, origin, from.digest)
+	default:
+		err = f.copyContent(ctx, to, wanted, from)
+	}
+	return err
+}
+
+// copyContent stores content of one view in the other.
+func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, wanted view, from source) error {
+	blob, err := f.openContent(ctx, from.repo, from.digest)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	s := &staging{repo: to}
+	defer s.drop(ctx)
+	for buf, off := make([]byte, copyBuffer), int64(0); off < blob.Descriptor().Size; {
+		n, err := blob.ReadAt(buf, off)
+		if n == 0 {
+			return err
+		}
+		if _, err := s.writeAt(ctx, buf[:n], off); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	p := place{repo: to.Name(), view: wanted, alg: from.digest.Algorithm().String()}
+	t, err := p.targetOf(from.digest.Encoded())
+	if err != nil {
+		return err
+	}
+	_, err = f.publish(ctx, t, s)
+	return err
+}
+
+// link gives content, or a file being written, a further name.
+func (f *fileSystem) link(ctx context.Context, dir fusefs.Node, p place, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
+	node, err := f.linkTo(ctx, p, req.NewName, old)
+	if err != nil {
+		return nil, f.fail(&req.Header, "link", p.join(req.NewName), err)
+	}
+	f.forget(dir, req.NewName)
+	return node, nil
+}
+
+// linkTo answers with a node of the kind of old: the kernel insists. What the
+// name is from then on it learns when it looks again.
+func (f *fileSystem) linkTo(ctx context.Context, p place, name string, old fusefs.Node) (fusefs.Node, error) {
+	if f.isClosing() {
+		return nil, refuse(errClosing, "the mount is being closed")
+	}
+	switch old := old.(type) {
+	case blobFile:
+		v, err := f.viewOf(ctx, old.repo, old.digest)
+		if err != nil {
+			return nil, err
+		}
+		if p.view != viewBlobs && v == viewBlobs && f.stat(ctx, old.repo, viewManifests, old.digest) == nil {
+			v = viewManifests // it is both
+		}
+		if _, err := f.setContent(ctx, p, name, source{old.repo, v, old.digest}); err != nil {
+			return nil, err
+		}
+		return blobFile{f, p.repo, old.digest}, nil
+	case tagLink:
+		tag, err := f.tag(ctx, old.place.repo, old.name)
+		if err != nil {
+			return nil, err
+		}
+		return f.setContent(ctx, p, name, source{old.place.repo, viewManifests, tag.Digest})
+	case *stagedFile:
+		if old.goal().place.repo != p.repo {
+			return nil, refuse(errCrossDevice, "a file being written belongs to its repository")
+		}
+		t, err := p.targetOf(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := f.publish(ctx, t, old.content()); err != nil {
+			return nil, err
+		}
+		return old, nil
+	}
+	return nil, refuse(errPerm, "this cannot be linked")
+}

@@ -1,0 +1,85 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	fusefs "bazil.org/fuse/fs"
+)
+
+// handles is every handle that is open for writing, by node: bazil tells a
+// node that it is truncated or synced, but not through which handle.
+type handles struct {
+	mu     sync.Mutex
+	byNode map[fusefs.Node][]*writeHandle
+}
+
+func newHandles() *handles { return &handles{byNode: map[fusefs.Node][]*writeHandle{}} }
+
+func (hs *handles) add(h *writeHandle) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.byNode[h.node] = append(hs.byNode[h.node], h)
+}
+
+func (hs *handles) remove(h *writeHandle) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	open := hs.byNode[h.node]
+	for i, other := range open {
+		if other == h {
+			open = append(open[:i:i], open[i+1:]...)
+			break
+		}
+	}
+	if len(open) == 0 {
+		delete(hs.byNode, h.node)
+	} else {
+		hs.byNode[h.node] = open
+	}
+}
+
+// of is the handle that the process of a thread opened last on a node, or nil.
+func (hs *handles) of(node fusefs.Node, tid uint32) *writeHandle {
+	hs.mu.Lock()
+	open := hs.byNode[node]
+	hs.mu.Unlock()
+	var tgid int
+	for i := len(open) - 1; i >= 0; i-- {
+		h := open[i]
+		if h.tid == tid {
+			return h
+		}
+		if tgid == 0 {
+			tgid = threadGroup(tid)
+		}
+		if tgid != 0 && tgid == h.tgid {
+			return h
+		}
+	}
+	return nil
+}
+
+// sync makes what was written to a node durable, through whichever handle.
+func (hs *handles) sync(ctx context.Context, node fusefs.Node) error {
+	hs.mu.Lock()
+	open := hs.byNode[node]
+	hs.mu.Unlock()
+	var errs []error
+	for _, h := range open {
+		errs = append(errs, h.bytes.sync(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// all is every handle.
+func (hs *handles) all() []*writeHandle {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	var all []*writeHandle
+	for _, open := range hs.byNode {
+		all = append(all, open...)
+	}
+	return all
+}

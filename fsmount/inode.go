@@ -1,0 +1,69 @@
+package fsmount
+
+import (
+	"hash/fnv"
+	"sync"
+
+	"registryfs/digest"
+)
+
+// Inode numbers. Those of blobs are allocated, never derived from the digest:
+// tar and rsync take two files of one number for hard links of each other, so
+// they must not collide. Everything else has one link and may be derived from
+// its name. cp -a copies the entries of a directory in the order of their
+// numbers, which the classes make the order of the views.
+const (
+	inodeRoot       = 1
+	inodeClassShift = 48
+	inodeDerived    = 1<<inodeClassShift - 1
+)
+
+type inodeClass uint64
+
+const (
+	classControl inodeClass = iota + 1
+	classView               // + view
+	classRepo    = classView + inodeClass(viewUploads) + 1
+	classLink    = classRepo + 1
+	classUpload  = classRepo + 2
+)
+
+// derivedInode is the number of what has that name.
+func derivedInode(class inodeClass, name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return uint64(class)<<inodeClassShift | h.Sum64()&inodeDerived
+}
+
+// inodes allocates numbers for content and for files being written. A blob
+// keeps its number for the life of the mount, in every view and repository.
+type inodes struct {
+	mu      sync.Mutex
+	last    uint64
+	content map[digest.Digest]uint64
+}
+
+func newInodes() *inodes {
+	return &inodes{last: inodeRoot, content: map[digest.Digest]uint64{}}
+}
+
+// next is a number that nothing else has.
+func (i *inodes) next() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.last++
+	return i.last
+}
+
+// of is the number of a blob.
+func (i *inodes) of(d digest.Digest) uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n, ok := i.content[d]
+	if !ok {
+		i.last++
+		n = i.last
+		i.content[d] = n
+	}
+	return n
+}

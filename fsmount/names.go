@@ -1,0 +1,132 @@
+package fsmount
+
+import (
+	"sync"
+	"time"
+
+	"registryfs/digest"
+)
+
+const (
+	// maxAliases is how many aliases are kept, the newest.
+	maxAliases = 10_000
+	// placeholderAge is how long a file that was made and closed empty stays.
+	placeholderAge = 10 * time.Minute
+)
+
+// local is what a name of the mount alone stands for: exactly one of a file
+// being written, an alias of a blob, or the text of a symlink that waits for
+// its rename.
+type local struct {
+	file  *stagedFile
+	alias digest.Digest
+	link  string
+}
+
+// names holds the names that exist in this mount and not in the registry.
+type names struct {
+	mu      sync.Mutex
+	places  map[place]map[string]local
+	aliases []placeName // oldest first; may hold names that are gone
+}
+
+type placeName struct {
+	place place
+	name  string
+}
+
+func newNames() *names { return &names{places: map[place]map[string]local{}} }
+
+// get returns what a name stands for.
+func (n *names) get(p place, name string) (local, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l, ok := n.places[p][name]
+	if ok && l.file != nil && l.file.isForgotten() {
+		delete(n.places[p], name)
+		return local{}, false
+	}
+	return l, ok
+}
+
+func (n *names) put(p place, name string, l local) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.set(p, name, l)
+}
+
+// putNew is put, unless the name is taken.
+func (n *names) putNew(p place, name string, l local) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, taken := n.places[p][name]; !taken {
+		n.set(p, name, l)
+	}
+}
+
+// putAlias makes a name an alias, and forgets the oldest where there are too
+// many.
+func (n *names) putAlias(p place, name string, d digest.Digest) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.places[p][name].alias == "" {
+		n.aliases = append(n.aliases, placeName{p, name})
+	}
+	n.set(p, name, local{alias: d})
+	for len(n.aliases) > maxAliases {
+		old := n.aliases[0]
+		n.aliases = n.aliases[1:]
+		if n.places[old.place][old.name].alias != "" {
+			n.unset(old.place, old.name)
+		}
+	}
+}
+
+// remove forgets a name, if it stands for l.
+func (n *names) remove(p place, name string, l local) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.places[p][name] == l {
+		n.unset(p, name)
+	}
+}
+
+// each calls fn for the aliases of a place.
+func (n *names) eachAlias(p place, fn func(name string)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, l := range n.places[p] {
+		if l.alias != "" {
+			fn(name)
+		}
+	}
+}
+
+func (n *names) set(p place, name string, l local) {
+	if n.places[p] == nil {
+		n.places[p] = map[string]local{}
+	}
+	n.places[p][name] = l
+}
+
+func (n *names) unset(p place, name string) {
+	delete(n.places[p], name)
+	if len(n.places[p]) == 0 {
+		delete(n.places, p)
+	}
+}
+
+// files returns every file that has a name.
+func (n *names) files() []*stagedFile {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var files []*stagedFile
+	for _, names := range n.places {
+		for _, l := range names {
+			if l.file != nil {
+				files = append(files, l.file)
+			}
+		}
+	}
+	return files
+}

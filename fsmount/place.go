@@ -1,0 +1,121 @@
+package fsmount
+
+import (
+	"path"
+	"regexp"
+	"strings"
+
+	"registryfs/digest"
+	"registryfs/storage"
+)
+
+// view is one of the directories of a repository, in the order in which they
+// are listed: cp -a and tar must meet blobs before the manifests that name
+// them, and manifests before tags.
+type view uint8
+
+const (
+	viewBlobs view = iota + 1
+	viewManifests
+	viewTags
+	viewUploads
+)
+
+var viewNames = map[view]string{
+	viewBlobs:     "_blobs",
+	viewManifests: "_manifests",
+	viewTags:      "_tags",
+	viewUploads:   "_uploads",
+}
+
+func (v view) String() string { return viewNames[v] }
+
+// place is a directory of a repository in which names can be made. It is
+// comparable; the generation tells a repository in waiting from one of the
+// same name that was removed.
+type place struct {
+	repo string
+	gen  uint64
+	view view
+	alg  string // "" above the algorithms
+}
+
+// path is where the place is in the mount.
+func (p place) path() string { return path.Join("/", p.repo, p.view.String(), p.alg) }
+
+func (p place) join(name string) string { return path.Join(p.path(), name) }
+
+// digestOf is the digest that a name in the place stands for, if it does:
+// <hex> below an algorithm, <alg>:<hex> above.
+func (p place) digestOf(name string) (digest.Digest, bool) {
+	if p.view != viewBlobs && p.view != viewManifests {
+		return "", false
+	}
+	if p.alg != "" {
+		name = p.alg + ":" + name
+	}
+	d, err := digest.Parse(name)
+	return d, err == nil
+}
+
+// meaning is what a name that is made in a place stands for.
+type meaning uint8
+
+const (
+	means    meaning = iota
+	aScratch         // a temporary: local to the mount until it is renamed
+	aBriefly         // perhaps a temporary: so until a moment has passed
+	aBlob            // a blob of that digest
+	aManifest
+	aBlobAlias // a blob, whatever its digest
+	aManifestAlias
+	aTag
+	anUpload
+)
+
+// temporaryTags are the forms of the temporaries of sed -i (files) and of
+// ln -sf (links): both could be tags as well.
+var (
+	sedTemporary = regexp.MustCompile(`^sed[A-Za-z0-9]{6}$`)
+	lnTemporary  = regexp.MustCompile(`^Cu[A-Za-z0-9]{6}$`)
+)
+
+// isScratch reports whether a name is a temporary anywhere: rsync's, vim's and
+// most other programs' begin with a dot or a hash or end in a tilde.
+func isScratch(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~")
+}
+
+// meaningOf tells what making a file of that name means. Errors: for a name
+// that can mean nothing.
+func (p place) meaningOf(name string) (meaning, error) {
+	_, isDigest := p.digestOf(name)
+	switch {
+	case p.view == viewUploads:
+		return means, refuse(errPerm, "uploads begin by writing a file in _blobs")
+	case isScratch(name):
+		return aScratch, nil
+	case p.view == viewBlobs && isDigest:
+		return aBlob, nil
+	case p.view == viewManifests && isDigest:
+		return aManifest, nil
+	case p.view == viewTags && sedTemporary.MatchString(name):
+		return aBriefly, nil
+	case p.view == viewTags:
+		if len(name) > storage.MaxTag {
+			return means, refuse(errNameTooLong, "a tag has at most 128 characters")
+		}
+		return aTag, storage.CheckTag(name)
+	case p.alg != "":
+		return aScratch, nil
+	case digest.IsAlgorithm(name):
+		return means, refuse(errIsDir, "an algorithm is a directory")
+	case strings.Contains(name, ":"):
+		_, err := digest.Parse(name)
+		return means, err
+	case p.view == viewManifests:
+		return aManifestAlias, nil
+	default:
+		return aBlobAlias, nil
+	}
+}

@@ -1,0 +1,74 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bazil.org/fuse"
+
+	"registryfs/digest"
+	"registryfs/storage"
+)
+
+// remove takes away a name of a place.
+func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveRequest) error {
+	return f.fail(&req.Header, "remove", p.join(req.Name), f.removeName(ctx, p, req.Name, req.Dir))
+}
+
+func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir bool) error {
+	if isDir {
+		return refuse(errPerm, "this is part of the mount")
+	}
+	repo, err := f.registry.Repository(p.repo)
+	if err != nil {
+		return err
+	}
+	if p.view == viewTags && storage.CheckTag(name) == nil {
+		if err := repo.Tags().Untag(ctx, name); !errors.Is(err, storage.ErrTagUnknown) {
+			return err
+		}
+	}
+	if d, ok := p.digestOf(name); ok {
+		if err := f.stat(ctx, p.repo, p.view, d); err == nil || errors.Is(err, storage.ErrCorrupt) {
+			return f.removeContent(ctx, repo, p.view, d)
+		}
+	}
+	l, ok := f.names.get(p, name)
+	if !ok {
+		return fmt.Errorf("%w: %s", storage.ErrBlobUnknown, name)
+	}
+	f.names.remove(p, name, l)
+	if l.file != nil {
+		f.dropBytes(l.file)
+	}
+	return nil
+}
+
+// removeContent removes a manifest that nothing names, or a blob. A blob that
+// manifests reference is hidden, and goes with the last of them.
+func (f *fileSystem) removeContent(ctx context.Context, repo storage.Repository, v view, d digest.Digest) error {
+	if !f.options.AllowDelete {
+		return refuse(errPerm, "deletion is disabled; mount with --allow-delete")
+	}
+	if v == viewBlobs {
+		err := repo.Blobs().Delete(ctx, d)
+		if errors.Is(err, storage.ErrReferenced) {
+			f.content.hide(repo.Name(), d)
+			return nil
+		}
+		return err
+	}
+	if err := repo.Manifests().Delete(ctx, d); err != nil {
+		return err
+	}
+	for _, hidden := range f.content.hiddenIn(repo.Name()) {
+		switch err := repo.Blobs().Delete(ctx, hidden); {
+		case err == nil, errors.Is(err, storage.ErrBlobUnknown):
+			f.content.unhide(repo.Name(), hidden)
+		case !errors.Is(err, storage.ErrReferenced):
+			f.log.Warn("cannot remove a hidden blob", "repository", repo.Name(), "digest", hidden, "error", err)
+		}
+	}
+	return nil
+}

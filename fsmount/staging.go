@@ -1,0 +1,212 @@
+package fsmount
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"registryfs/digest"
+	"registryfs/storage"
+)
+
+// copyBuffer is the size in bytes of the pieces in which content is copied.
+const copyBuffer = 1 << 20
+
+// staging is the bytes of a file being written. They are an upload of the
+// repository, begun with the first byte. Publishing ends the upload; what is
+// written after that goes into a new one, which begins as a copy, so that a
+// published blob never changes. All methods may be called concurrently.
+type staging struct {
+	repo storage.Repository
+
+	mu      sync.Mutex
+	upload  storage.Upload // nil before the first byte and after publication
+	base    digest.Digest  // the blob that was published, while upload is nil
+	size    int64
+	changed bool  // since it was published
+	err     error // of an I/O failure, which is final
+}
+
+func (s *staging) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	n, err := s.upload.WriteAt(p, off)
+	if n > 0 {
+		s.size = max(s.size, off+int64(n))
+		s.changed = true
+	}
+	return n, s.failed(err)
+}
+
+func (s *staging) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return 0, s.err
+	case s.upload != nil:
+		return s.upload.ReadAt(p, off)
+	case s.base != "":
+		blob, err := s.repo.Blobs().Open(ctx, s.base)
+		if err != nil {
+			return 0, err
+		}
+		defer blob.Close()
+		return blob.ReadAt(p, off)
+	}
+	return 0, io.EOF
+}
+
+func (s *staging) truncate(ctx context.Context, size int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size == s.size {
+		return s.err
+	}
+	if size == 0 && s.upload == nil {
+		s.base = "" // nothing to copy
+	}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	if err := s.upload.Truncate(size); err != nil {
+		return s.failed(err)
+	}
+	s.size, s.changed = size, true
+	return nil
+}
+
+func (s *staging) sync(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || s.upload == nil {
+		return s.err
+	}
+	return s.failed(s.upload.Sync(ctx))
+}
+
+// length is the number of bytes, and whether they changed since they were
+// published.
+func (s *staging) length() (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size, s.changed
+}
+
+func (s *staging) digest(ctx context.Context) (digest.Digest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return "", s.err
+	case s.upload != nil:
+		return s.upload.Digest(ctx)
+	case s.base != "":
+		return s.base, nil
+	}
+	return digest.FromBytes(nil), nil
+}
+
+// payload is the whole content, of at most limit bytes.
+func (s *staging) payload(ctx context.Context, limit int64) ([]byte, error) {
+	size, _ := s.length()
+	if size > limit {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", storage.ErrTooLarge, size, limit)
+	}
+	p := make([]byte, size)
+	n, err := s.readAt(ctx, p, 0)
+	if int64(n) == size {
+		err = nil
+	}
+	return p[:n], err
+}
+
+// commit publishes the content as the blob d.
+func (s *staging) commit(ctx context.Context, d digest.Digest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.base == d && s.upload == nil {
+		return s.err
+	}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	desc, err := s.upload.Commit(ctx, storage.Descriptor{Digest: d})
+	if err != nil {
+		return err
+	}
+	s.upload, s.base, s.changed = nil, desc.Digest, false
+	return nil
+}
+
+// published says that the content has been published in another way.
+func (s *staging) published() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed = false
+}
+
+// drop removes the bytes.
+func (s *staging) drop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.upload
+	s.upload, s.base, s.size, s.changed = nil, "", 0, false
+	if u == nil {
+		return nil
+	}
+	return u.Cancel(ctx)
+}
+
+// keep ends the writing and leaves the bytes as an upload, whose id it
+// returns: "" where there is none.
+func (s *staging) keep() (id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.upload
+	if u == nil {
+		return "", nil
+	}
+	s.upload, s.err = nil, refuse(errClosing, "the file has been kept as upload "+u.ID())
+	return u.ID(), u.Close()
+}
+
+// begin makes sure that there is an upload to write to.
+func (s *staging) begin(ctx context.Context) error {
+	if s.err != nil || s.upload != nil {
+		return s.err
+	}
+	u, err := s.repo.Blobs().Create(ctx)
+	if err != nil {
+		return err
+	}
+	if s.base != "" && s.size > 0 {
+		if err := s.copyBase(ctx, u); err != nil {
+			u.Cancel(context.WithoutCancel(ctx))
+			return err
+		}
+	}
+	s.upload, s.base = u, ""
+	return nil
+}
+
+func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
+	blob, err := s.repo.Blobs().Open(ctx, s.base)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	_, err = u.ReadFrom(io.NewSectionReader(blob, 0, s.size))
+	return err
+}
+
+func (s *staging) failed(err error) error {
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return err
+}

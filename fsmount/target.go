@@ -1,0 +1,145 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"registryfs/digest"
+	"registryfs/manifest"
+	"registryfs/storage"
+)
+
+// target is what a file becomes when it is published.
+type target struct {
+	place  place
+	name   string
+	means  meaning
+	digest digest.Digest // that the name promises; may be empty
+}
+
+// targetOf is what a file of that name in that place becomes.
+func (p place) targetOf(name string) (target, error) {
+	m, err := p.meaningOf(name)
+	if err != nil {
+		return target{}, err
+	}
+	d, _ := p.digestOf(name)
+	return target{place: p, name: name, means: m, digest: d}, nil
+}
+
+func (t target) path() string { return t.place.join(t.name) }
+
+// isCommitted reports whether closing the file publishes it.
+func (t target) isCommitted() bool {
+	return t.means != aScratch && t.means != aBriefly && t.means != anUpload
+}
+
+// publication is something that publishing a file made visible.
+type publication struct {
+	means  meaning
+	digest digest.Digest
+	isNew  bool // the repository did not have it before
+}
+
+// publish makes the content of a file what it is to become.
+func (f *fileSystem) publish(ctx context.Context, t target, s *staging) (publication, error) {
+	d, err := s.digest(ctx)
+	if err != nil {
+		return publication{}, err
+	}
+	// From here on a signal to the writer no longer counts: it has closed the
+	// file.
+	ctx = context.WithoutCancel(ctx)
+	var made publication
+	switch t.means {
+	case aBlob, aBlobAlias:
+		if t.digest != "" {
+			d = t.digest
+		}
+		made, err = f.publishBlob(ctx, s, d)
+	case aManifest, aManifestAlias, aTag:
+		made, err = f.publishManifest(ctx, t, s)
+	default:
+		return publication{}, refuse(errPerm, "this is not a name that content can have")
+	}
+	if err != nil {
+		return publication{}, err
+	}
+	switch t.means {
+	case aBlobAlias, aManifestAlias:
+		f.names.putAlias(t.place, t.name, made.digest)
+	default:
+		if l, ok := f.names.get(t.place, t.name); ok && l.file != nil {
+			f.names.remove(t.place, t.name, l)
+		}
+	}
+	f.recent.note(t.place, t.name)
+	return made, nil
+}
+
+func (f *fileSystem) publishBlob(ctx context.Context, s *staging, d digest.Digest) (publication, error) {
+	_, err := s.repo.Blobs().Stat(ctx, d)
+	made := publication{means: aBlob, digest: d, isNew: errors.Is(err, storage.ErrBlobUnknown)}
+	if err := s.commit(ctx, d); err != nil {
+		return publication{}, err
+	}
+	size, _ := s.length()
+	f.content.published(s.repo.Name(), d, size)
+	return made, nil
+}
+
+func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) (publication, error) {
+	payload, err := s.payload(ctx, manifest.MaxSize)
+	if err != nil {
+		return publication{}, err
+	}
+	if t.means == aTag {
+		if d, err := digest.Parse(strings.TrimSpace(string(payload))); err == nil {
+			err := s.repo.Tags().Tag(ctx, t.name, d)
+			if err == nil {
+				s.published()
+			}
+			return publication{means: aManifest, digest: d}, err
+		}
+	}
+	d := digest.FromBytes(payload)
+	if t.digest != "" && t.digest != d {
+		if t.digest.Algorithm().FromBytes(payload) != t.digest {
+			return publication{}, storage.ErrDigestMismatch
+		}
+	}
+	known, err := s.repo.Manifests().Exists(ctx, d)
+	if err != nil {
+		return publication{}, err
+	}
+	if _, err := s.repo.Manifests().Put(ctx, "", payload); err != nil {
+		return publication{}, err
+	}
+	made := publication{means: aManifest, digest: d, isNew: !known}
+	f.content.published(s.repo.Name(), d, int64(len(payload)))
+	if t.means == aTag {
+		if err := s.repo.Tags().Tag(ctx, t.name, d); err != nil {
+			if made.isNew {
+				f.retract(ctx, s.repo, made)
+			}
+			return publication{}, err
+		}
+	}
+	s.published()
+	return made, nil
+}
+
+// retract takes back what a file published before more was written to it,
+// unless something has come to reference it.
+func (f *fileSystem) retract(ctx context.Context, repo storage.Repository, made publication) {
+	var err error
+	if made.means == aBlob {
+		err = repo.Blobs().Retract(ctx, made.digest)
+	} else {
+		err = repo.Manifests().Retract(ctx, made.digest)
+	}
+	if err != nil && !errors.Is(err, storage.ErrReferenced) {
+		f.log.Warn("cannot take back what a file was before", "repository", repo.Name(), "digest", made.digest, "error", err)
+	}
+}

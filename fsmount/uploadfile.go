@@ -1,0 +1,133 @@
+package fsmount
+
+import (
+	"context"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+
+	"registryfs/storage"
+)
+
+// uploadFile is an upload in progress: a file that grows, can be appended to,
+// renamed to what it is, and removed.
+type uploadFile struct {
+	fs    *fileSystem
+	place place
+	id    string
+}
+
+var (
+	_ fusefs.NodeOpener    = uploadFile{}
+	_ fusefs.NodeSetattrer = uploadFile{}
+	_ fusefs.NodeFsyncer   = uploadFile{}
+)
+
+func (u uploadFile) inode() uint64 { return derivedInode(classUpload, u.path()) }
+
+func (u uploadFile) path() string { return u.place.join(u.id) }
+
+func (u uploadFile) blobs() (storage.BlobStore, error) {
+	repo, err := u.fs.registry.Repository(u.place.repo)
+	if err != nil {
+		return nil, err
+	}
+	return repo.Blobs(), nil
+}
+
+func (u uploadFile) stat(ctx context.Context) (storage.UploadInfo, error) {
+	blobs, err := u.blobs()
+	if err != nil {
+		return storage.UploadInfo{}, err
+	}
+	return blobs.Upload(ctx, u.id)
+}
+
+func (u uploadFile) Attr(ctx context.Context, a *fuse.Attr) error {
+	info, err := u.stat(ctx)
+	if err != nil {
+		return errnoOf(err)
+	}
+	u.fs.fileAttr(a, u.inode(), info.Size)
+	a.Atime, a.Mtime, a.Ctime = info.ModTime, info.ModTime, info.ModTime
+	a.Valid = 0
+	return nil
+}
+
+func (u uploadFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
+	blobs, err := u.blobs()
+	if err != nil {
+		return nil, u.fs.fail(&req.Header, "open", u.path(), err)
+	}
+	resp.Flags |= fuse.OpenDirectIO // it grows without the kernel's doing
+	if req.Flags.IsReadOnly() {
+		content, err := blobs.OpenUpload(ctx, u.id)
+		if err != nil {
+			return nil, u.fs.fail(&req.Header, "open", u.path(), err)
+		}
+		return &uploadReader{u, content}, nil
+	}
+	h, err := u.resume(ctx, blobs, req.Header.Pid)
+	if err != nil {
+		return nil, u.fs.fail(&req.Header, "open", u.path(), err)
+	}
+	return h, nil
+}
+
+// resume begins a handle that goes on with the upload. Closing keeps it.
+func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uint32) (*writeHandle, error) {
+	if u.fs.isClosing() {
+		return nil, refuse(errClosing, "the mount is being closed")
+	}
+	upload, err := blobs.Resume(ctx, u.id)
+	if err != nil {
+		return nil, err
+	}
+	bytes, err := u.fs.newStaging(u.place.repo)
+	if err != nil {
+		return nil, err
+	}
+	bytes.upload, bytes.size = upload, upload.Size()
+	h := u.fs.newWriteHandle(u, bytes, tid)
+	h.goal = target{place: u.place, name: u.id, means: anUpload}
+	return h, nil
+}
+
+func (u uploadFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
+	if !req.Valid.Size() {
+		return nil
+	}
+	h := u.fs.handles.of(u, req.Header.Pid)
+	if h == nil {
+		return u.fs.fail(&req.Header, "truncate", u.path(), refuse(errPerm, "open it to truncate it"))
+	}
+	return u.fs.fail(&req.Header, "truncate", u.path(), h.bytes.truncate(ctx, int64(req.Size)))
+}
+
+func (u uploadFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
+	return u.fs.fail(&req.Header, "fsync", u.path(), u.fs.handles.sync(ctx, u))
+}
+
+// uploadReader is an upload open for reading: unverified, since it is not
+// whole.
+type uploadReader struct {
+	file    uploadFile
+	content storage.UploadContent
+}
+
+var (
+	_ fusefs.HandleReader   = (*uploadReader)(nil)
+	_ fusefs.HandleReleaser = (*uploadReader)(nil)
+)
+
+func (h *uploadReader) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	return h.file.fs.read(ctx, req, resp, h.file.path(), h)
+}
+
+func (h *uploadReader) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return h.content.ReadAt(p, off)
+}
+
+func (h *uploadReader) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
+	return h.content.Close()
+}

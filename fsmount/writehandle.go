@@ -1,0 +1,224 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+
+	"registryfs/digest"
+)
+
+// writeHandle is a file open for writing. Closing publishes what was written,
+// at FLUSH, so that close(2) returns the verdict. But FLUSH is not close:
+// shells send it before the first write (they dup the descriptor), and
+// children of a subshell send one each in the middle of the file. Hence:
+//
+//   - a name with a digest in it knows when it is whole: it is published at
+//     the FLUSH where the digest fits, whoever sends it;
+//   - anything else is published at a FLUSH after a write, by the process that
+//     opened; other processes' wait for the release;
+//   - a process that is dying of a signal publishes nothing;
+//   - a FLUSH that fails ends nothing: more may be written.
+type writeHandle struct {
+	fs    *fileSystem
+	node  fusefs.Node
+	file  *stagedFile // nil where a published node was opened
+	goal  target      // where file is nil
+	bytes *staging
+	tid   uint32 // that opened
+	tgid  int
+
+	mu          sync.Mutex
+	published   []publication // by this handle, oldest first
+	verdict     error         // of the last flush, until more is written
+	interrupted bool          // the last to flush was dying
+	ended       bool
+}
+
+var (
+	_ fusefs.HandleReader   = (*writeHandle)(nil)
+	_ fusefs.HandleWriter   = (*writeHandle)(nil)
+	_ fusefs.HandleFlusher  = (*writeHandle)(nil)
+	_ fusefs.HandleReleaser = (*writeHandle)(nil)
+)
+
+func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32) *writeHandle {
+	h := &writeHandle{fs: f, node: node, bytes: bytes, tid: tid, tgid: threadGroup(tid)}
+	f.handles.add(h)
+	return h
+}
+
+func (h *writeHandle) target() target {
+	if h.file != nil {
+		return h.file.goal()
+	}
+	return h.goal
+}
+
+func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	return h.fs.read(ctx, req, resp, h.target().path(), h.bytes)
+}
+
+func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
+	if h.file != nil {
+		h.file.touched()
+	}
+	n, err := h.bytes.writeAt(ctx, req.Data, req.Offset)
+	resp.Size = n
+	h.mu.Lock()
+	h.verdict = nil
+	h.mu.Unlock()
+	return h.fs.fail(&req.Header, "write", h.target().path(), err)
+}
+
+func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.target()
+	if h.ended || !t.isCommitted() {
+		return nil
+	}
+	if !h.isPublishable(t) {
+		h.keepEmpty(t)
+		return nil
+	}
+	if h.interrupted = isDying(req.Header.Pid); h.interrupted {
+		return nil
+	}
+	if t.digest != "" && !h.matches(ctx, t.digest) && !h.isOpener(req.Header.Pid) {
+		return nil
+	}
+	if t.digest == "" && !h.isOpener(req.Header.Pid) {
+		return nil
+	}
+	h.verdict = h.publish(ctx, t)
+	return h.fs.fail(&req.Header, "close", t.path(), h.verdict)
+}
+
+// isPublishable reports whether there is something to publish: bytes that have
+// not been, or none where none are what the name promises.
+func (h *writeHandle) isPublishable(t target) bool {
+	size, changed := h.bytes.length()
+	return changed || size == 0 && len(h.published) == 0 && t.digest != "" && t.digest == t.digest.Algorithm().FromBytes(nil)
+}
+
+// matches reports whether the bytes so far are what the name promises.
+func (h *writeHandle) matches(ctx context.Context, want digest.Digest) bool {
+	if !digest.IsCanonical(want) {
+		return false
+	}
+	got, err := h.bytes.digest(ctx)
+	return err == nil && got == want
+}
+
+// isOpener reports whether a thread is of the process that opened the file.
+// A thread that is not known, as the kernel's own, counts as such.
+func (h *writeHandle) isOpener(tid uint32) bool {
+	if tid == h.tid || tid == 0 {
+		return true
+	}
+	tgid := threadGroup(tid)
+	return tgid == 0 || h.tgid == 0 || tgid == h.tgid
+}
+
+// publish makes what was written visible and takes back what this handle made
+// visible before.
+func (h *writeHandle) publish(ctx context.Context, t target) error {
+	made, err := h.fs.publish(ctx, t, h.bytes)
+	if err != nil {
+		return err
+	}
+	for i := len(h.published) - 1; i >= 0; i-- {
+		if old := h.published[i]; old.isNew && old.digest != made.digest {
+			h.fs.retract(context.WithoutCancel(ctx), h.bytes.repo, old)
+		}
+	}
+	h.published = []publication{made}
+	return nil
+}
+
+// keepEmpty gives a file that is closed empty a name in the mount, for a
+// moment: it is a placeholder, as touch and tar make them.
+func (h *writeHandle) keepEmpty(t target) {
+	if h.file != nil && h.file.isEmpty() && len(h.published) == 0 {
+		h.fs.names.putNew(t.place, t.name, local{file: h.file})
+	}
+}
+
+func (h *writeHandle) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
+	h.end(context.WithoutCancel(ctx), true)
+	return nil
+}
+
+// end is the last chance to publish, where that is allowed; nobody hears of a
+// failure but by .registryfs/errors. Without it only what is sure to be whole
+// is published, because the name knows it.
+func (h *writeHandle) end(ctx context.Context, mayPublish bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return
+	}
+	h.ended = true
+	h.fs.handles.remove(h)
+	if h.file != nil && h.bytes == h.file.content() {
+		defer h.file.closed()
+	}
+	t := h.target()
+	switch {
+	case t.means == anUpload:
+		h.keep(t, nil)
+	case t.means == aBriefly:
+		h.fs.publishLater(h.file)
+	case t.means == aScratch || !h.isPublishable(t):
+		if !h.isAwaited(t) {
+			h.drop(ctx)
+		}
+	case h.interrupted:
+		h.keep(t, errors.New("the writer was interrupted"))
+	case h.verdict != nil && !errors.Is(h.verdict, context.Canceled):
+		h.drop(ctx)
+	case mayPublish || t.digest != "" && h.matches(ctx, t.digest):
+		if err := h.publish(ctx, t); err != nil {
+			h.keep(t, err)
+			return
+		}
+		h.drop(ctx)
+	default:
+		h.keep(t, errors.New("the mount ended while the file was open"))
+	}
+}
+
+// isAwaited reports whether the bytes are those of a name in the mount: a
+// temporary or a placeholder, which somebody will come back for.
+func (h *writeHandle) isAwaited(t target) bool {
+	if h.file == nil || h.bytes != h.file.content() {
+		return false
+	}
+	l, ok := h.fs.names.get(t.place, t.name)
+	return ok && l.file == h.file
+}
+
+func (h *writeHandle) drop(ctx context.Context) {
+	if err := h.bytes.drop(ctx); err != nil {
+		h.fs.log.Warn("cannot remove what was written", "path", h.target().path(), "error", err)
+	}
+}
+
+// keep leaves the bytes as an upload, and says where and why.
+func (h *writeHandle) keep(t target, why error) {
+	id, err := h.bytes.keep()
+	switch {
+	case err != nil:
+		why = errors.Join(why, err)
+	case id == "" || why == nil:
+		return
+	default:
+		why = fmt.Errorf("%w; kept as upload %s", why, id)
+	}
+	h.fs.note(h.tid, "close", t.path(), why)
+}

@@ -1,0 +1,66 @@
+package storage
+
+import (
+	"path"
+	"strings"
+
+	"registryfs/digest"
+)
+
+// The tree below the root of a driver, as docker/distribution 2.x and 3.x
+// write it, and what is ours beside it:
+//
+//	/docker/registry/v2/
+//	├── blobs/<alg>/<hex[:2]>/<hex>/data            content, manifests too
+//	└── repositories/<name>/
+//	    ├── _layers/<alg>/<hex>/link                 the digest, no newline
+//	    ├── _manifests/revisions/<alg>/<hex>/link    the same
+//	    ├── _manifests/tags/<tag>/current/link       what the tag names
+//	    ├── _manifests/tags/<tag>/index/<alg>/<hex>/link   what it ever named
+//	    └── _uploads/<id>/{data,startedat}
+//	/registryfs/
+//	├── staging/<id>/       tags being built
+//	├── trash/<time>-<id>/  tags that were removed, for a day
+//	└── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
+//
+// A link at a provisional digest (sha512) holds the canonical one. A stock
+// registry fails when blobs/, repositories/ or a repository's _layers/ is
+// missing, or on foreign files in blobs/ or tags/.
+const (
+	layoutRoot       = "/docker/registry/v2"
+	layoutBlobs      = layoutRoot + "/blobs"
+	layoutRepos      = layoutRoot + "/repositories"
+	layoutOurs       = "/registryfs"
+	layoutStaging    = layoutOurs + "/staging"
+	layoutTrash      = layoutOurs + "/trash"
+	layoutQuarantine = layoutOurs + "/quarantine"
+)
+
+func blobPath(d digest.Digest) string {
+	hex := d.Encoded()
+	return path.Join(layoutBlobs, d.Algorithm().String(), hex[:2], hex, "data")
+}
+
+func repoPath(name string) string      { return path.Join(layoutRepos, name) }
+func layersPath(name string) string    { return path.Join(layoutRepos, name, "_layers") }
+func revisionsPath(name string) string { return path.Join(layoutRepos, name, "_manifests/revisions") }
+func tagsPath(name string) string      { return path.Join(layoutRepos, name, "_manifests/tags") }
+func tagPath(name, tag string) string  { return path.Join(tagsPath(name), tag) }
+func uploadsPath(name string) string   { return path.Join(layoutRepos, name, "_uploads") }
+
+func uploadPath(name, id string) string        { return path.Join(uploadsPath(name), id) }
+func uploadDataPath(name, id string) string    { return path.Join(uploadPath(name, id), "data") }
+func uploadStartedPath(name, id string) string { return path.Join(uploadPath(name, id), "startedat") }
+
+// currentPath and indexPath are below the directory of a tag, wherever that is
+// being built.
+func currentPath(tagDir string) string { return path.Join(tagDir, "current/link") }
+func indexPath(tagDir string) string   { return path.Join(tagDir, "index") }
+
+func linkPath(dir string, d digest.Digest) string {
+	return path.Join(dir, d.Algorithm().String(), d.Encoded(), "link")
+}
+
+// isReserved tells the directories of a repository from the names below it: no
+// component of a name begins with an underscore.
+func isReserved(name string) bool { return strings.HasPrefix(name, "_") }

@@ -1,0 +1,198 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"registryfs/digest"
+	"registryfs/manifest"
+)
+
+// linkedBlobs is the BlobStore of a repository: the layers among all blobs.
+type linkedBlobs struct {
+	repo  *repository
+	links links
+}
+
+var _ BlobStore = (*linkedBlobs)(nil)
+
+func (b *linkedBlobs) content() *blobs { return b.repo.registry.blobs }
+
+func (b *linkedBlobs) Stat(ctx context.Context, d digest.Digest) (Descriptor, error) {
+	canonical, err := b.resolve(ctx, d)
+	if err != nil {
+		return Descriptor{}, b.repo.fail("stat", d.String(), err)
+	}
+	desc, err := b.content().stat(ctx, canonical)
+	return desc, b.repo.fail("stat", d.String(), err)
+}
+
+func (b *linkedBlobs) Open(ctx context.Context, d digest.Digest) (Blob, error) {
+	canonical, err := b.resolve(ctx, d)
+	if err != nil {
+		return nil, b.repo.fail("open", d.String(), err)
+	}
+	blob, err := openAs(ctx, b.content(), d, canonical)
+	return blob, b.repo.fail("open", d.String(), err)
+}
+
+func (b *linkedBlobs) Get(ctx context.Context, d digest.Digest) ([]byte, error) {
+	blob, err := b.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	content, err := readBlob(blob, MaxGet)
+	return content, b.repo.fail("get", d.String(), err)
+}
+
+func (b *linkedBlobs) Put(ctx context.Context, mediaType string, content []byte) (Descriptor, error) {
+	desc, err := putContent(ctx, b.repo, b.links, content)
+	if mediaType != "" {
+		desc.MediaType = mediaType
+	}
+	return desc, err
+}
+
+func (b *linkedBlobs) Create(ctx context.Context) (Upload, error) {
+	u, err := createUpload(ctx, b.repo, b.links)
+	if err != nil {
+		return nil, b.repo.fail("create upload", "", err)
+	}
+	return u, nil
+}
+
+func (b *linkedBlobs) Resume(ctx context.Context, id string) (Upload, error) {
+	u, err := resumeUpload(ctx, b.repo, b.links, id)
+	if err != nil {
+		return nil, b.repo.fail("resume upload", id, err)
+	}
+	return u, nil
+}
+
+func (b *linkedBlobs) Uploads(ctx context.Context) ([]UploadInfo, error) {
+	infos, err := listUploads(ctx, b.repo)
+	return infos, b.repo.fail("list uploads", "", err)
+}
+
+func (b *linkedBlobs) Upload(ctx context.Context, id string) (UploadInfo, error) {
+	info, err := statUpload(ctx, b.repo, id)
+	return info, b.repo.fail("stat upload", id, err)
+}
+
+func (b *linkedBlobs) OpenUpload(ctx context.Context, id string) (UploadContent, error) {
+	content, err := openUpload(ctx, b.repo, id)
+	if err != nil {
+		return nil, b.repo.fail("open upload", id, err)
+	}
+	return content, nil
+}
+
+func (b *linkedBlobs) Mount(ctx context.Context, from Repository, d digest.Digest) (Descriptor, error) {
+	desc, err := b.mount(ctx, from, d)
+	return desc, b.repo.fail("mount", d.String(), err)
+}
+
+func (b *linkedBlobs) mount(ctx context.Context, from Repository, d digest.Digest) (Descriptor, error) {
+	source, ok := from.(*repository)
+	if !ok || source.registry != b.repo.registry {
+		return Descriptor{}, fmt.Errorf("%w: mount from another registry", ErrUnsupported)
+	}
+	desc, err := source.Blobs().Stat(ctx, d)
+	if err != nil {
+		return Descriptor{}, err
+	}
+	return desc, b.link(ctx, d, desc.Digest)
+}
+
+// link makes content a blob of the repository.
+func (b *linkedBlobs) link(ctx context.Context, d, canonical digest.Digest) error {
+	if err := b.repo.prepare(ctx); err != nil {
+		return err
+	}
+	if d != canonical {
+		if err := b.links.put(ctx, canonical, canonical); err != nil {
+			return err
+		}
+	}
+	return b.links.put(ctx, d, canonical)
+}
+
+func (b *linkedBlobs) Delete(ctx context.Context, d digest.Digest) error {
+	err := b.repo.registry.deletable()
+	if err == nil {
+		err = b.remove(ctx, d)
+	}
+	return b.repo.fail("delete", d.String(), err)
+}
+
+func (b *linkedBlobs) Retract(ctx context.Context, d digest.Digest) error {
+	err := b.repo.registry.writable()
+	if err == nil {
+		err = b.remove(ctx, d)
+	}
+	return b.repo.fail("retract", d.String(), err)
+}
+
+func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest) error {
+	if _, err := b.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if by, err := b.repo.manifests().referrer(ctx, d); err != nil {
+		return err
+	} else if by != "" {
+		return fmt.Errorf("%w: by manifest %s", ErrReferenced, by)
+	}
+	return b.links.remove(ctx, d)
+}
+
+func (b *linkedBlobs) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {
+	return b.repo.fail("enumerate blobs", "", b.links.enumerate(ctx, fn))
+}
+
+func (b *linkedBlobs) resolve(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	canonical, err := b.links.get(ctx, d)
+	if errors.Is(err, errNoLink) {
+		return "", ErrBlobUnknown
+	}
+	return canonical, err
+}
+
+// openAs opens canonical content for somebody who knows it as d.
+func openAs(ctx context.Context, content *blobs, d, canonical digest.Digest) (Blob, error) {
+	if d == canonical {
+		return content.open(ctx, canonical)
+	}
+	return content.open(ctx, canonical, d)
+}
+
+// readBlob returns the whole of a blob of at most limit bytes.
+func readBlob(blob Blob, limit int64) ([]byte, error) {
+	size := blob.Descriptor().Size
+	if size > limit {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, limit)
+	}
+	p := make([]byte, size)
+	n, err := blob.ReadAt(p, 0)
+	if int64(n) == size {
+		err = nil
+	} else if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return p[:n], err
+}
+
+// putContent stores small content and links it in one set of a repository.
+func putContent(ctx context.Context, repo *repository, set links, content []byte) (Descriptor, error) {
+	u, err := createUpload(ctx, repo, set)
+	if err != nil {
+		return Descriptor{}, repo.fail("put", "", err)
+	}
+	defer u.Cancel(context.WithoutCancel(ctx))
+	if _, err := u.Write(content); err != nil {
+		return Descriptor{}, repo.fail("put", u.id, err)
+	}
+	return u.Commit(ctx, manifest.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))})
+}

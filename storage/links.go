@@ -1,0 +1,165 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"time"
+
+	"registryfs/digest"
+	"registryfs/driver"
+)
+
+// Registry 2.8 rewrites a link in place, so that a reader may find it empty
+// for a moment. A link that young is read again for so long.
+const (
+	linkYoung = time.Second
+	linkWait  = 250 * time.Millisecond
+	linkPause = 2 * time.Millisecond
+)
+
+// errNoLink says that a set has no link for a digest.
+var errNoLink = fmt.Errorf("storage: no link: %w", fs.ErrNotExist)
+
+// links is a set of digests: the link files below one directory. It knows
+// nothing of the content they name.
+type links struct {
+	driver driver.Driver
+	dir    string
+}
+
+// get returns the canonical digest that the link of d holds. Errors:
+// errNoLink, [ErrCorrupt].
+func (l links) get(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	target, err := readLink(ctx, l.driver, linkPath(l.dir, d))
+	if err != nil {
+		return "", err
+	}
+	if target != d && digest.IsCanonical(d) {
+		return "", fmt.Errorf("%w: %s names %s", ErrCorrupt, linkPath(l.dir, d), target)
+	}
+	return target, nil
+}
+
+// put links d to the canonical digest of the same content.
+func (l links) put(ctx context.Context, d, canonical digest.Digest) error {
+	return l.driver.PutContent(ctx, linkPath(l.dir, d), []byte(canonical))
+}
+
+// remove takes d out of the set. Errors: errNoLink.
+func (l links) remove(ctx context.Context, d digest.Digest) error {
+	err := l.driver.Delete(ctx, path.Dir(linkPath(l.dir, d)))
+	if errors.Is(err, driver.ErrNotExist) {
+		return errNoLink
+	}
+	return err
+}
+
+// enumerate calls fn for each digest that has a link, in no order.
+func (l links) enumerate(ctx context.Context, fn func(digest.Digest) error) error {
+	algs, err := l.list(ctx, l.dir)
+	if err != nil {
+		return err
+	}
+	for _, algDir := range algs {
+		alg := path.Base(algDir)
+		if !digest.IsAlgorithm(alg) {
+			continue
+		}
+		dirs, err := l.list(ctx, algDir)
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			d, err := digest.FromHex(alg, path.Base(dir))
+			if err != nil {
+				continue
+			}
+			// A registry that deletes a link leaves its directory.
+			if _, err := l.driver.Stat(ctx, linkPath(l.dir, d)); err != nil {
+				if errors.Is(err, driver.ErrNotExist) {
+					continue
+				}
+				return err
+			}
+			if err := fn(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// list is List of a directory that may be missing.
+func (l links) list(ctx context.Context, dir string) ([]string, error) {
+	children, err := l.driver.List(ctx, dir)
+	if errors.Is(err, driver.ErrNotExist) {
+		return nil, nil
+	}
+	return children, err
+}
+
+// readLink reads a link file: exactly a digest. Registries read a trailing
+// newline as part of it, so that is corrupt here too.
+func readLink(ctx context.Context, d driver.Driver, p string) (digest.Digest, error) {
+	for deadline := time.Now().Add(linkWait); ; {
+		content, err := readLimited(ctx, d, p, MaxLink)
+		switch {
+		case errors.Is(err, driver.ErrNotExist):
+			return "", errNoLink
+		case errors.Is(err, ErrTooLarge), errors.Is(err, driver.ErrInvalidPath):
+			return "", fmt.Errorf("%w: link %s: %w", ErrCorrupt, p, err)
+		case err != nil:
+			return "", err
+		}
+		if len(content) == 0 && time.Now().Before(deadline) && isYoung(ctx, d, p) {
+			if err := pause(ctx, linkPause); err != nil {
+				return "", err
+			}
+			continue
+		}
+		target, err := digest.Parse(string(content))
+		if err != nil {
+			return "", fmt.Errorf("%w: link %s: %w", ErrCorrupt, p, err)
+		}
+		return target, nil
+	}
+}
+
+func isYoung(ctx context.Context, d driver.Driver, p string) bool {
+	info, err := d.Stat(ctx, p)
+	return err == nil && time.Since(info.ModTime) < linkYoung
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// readLimited returns the content of a file of at most limit bytes, else
+// [ErrTooLarge].
+func readLimited(ctx context.Context, d driver.Driver, p string, limit int64) ([]byte, error) {
+	r, err := d.Reader(ctx, p, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	content, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+	}
+	return content, nil
+}

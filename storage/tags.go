@@ -1,0 +1,218 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"registryfs/digest"
+	"registryfs/driver"
+)
+
+// tags is the TagStore of a repository.
+type tags struct {
+	repo *repository
+}
+
+var _ TagStore = (*tags)(nil)
+
+func (t *tags) driver() driver.Driver { return t.repo.registry.driver }
+
+func (t *tags) All(ctx context.Context) ([]string, error) {
+	lock := t.repo.registry.tagLock(t.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
+	names, err := t.all(ctx)
+	return names, t.repo.fail("list tags", "", err)
+}
+
+func (t *tags) all(ctx context.Context) ([]string, error) {
+	dirs, err := t.driver().List(ctx, tagsPath(t.repo.name))
+	if errors.Is(err, driver.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(dirs))
+	for _, dir := range dirs {
+		name := path.Base(dir)
+		if CheckTag(name) != nil {
+			continue
+		}
+		// A stock registry that dies between the index and the current link
+		// leaves a tag that never was.
+		switch _, err := t.driver().Stat(ctx, currentPath(dir)); {
+		case err == nil:
+			names = append(names, name)
+		case errors.Is(err, driver.ErrNotExist), errors.Is(err, driver.ErrInvalidPath):
+		default:
+			return nil, err
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (t *tags) Get(ctx context.Context, tag string) (Tag, error) {
+	lock := t.repo.registry.tagLock(t.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
+	value, err := t.get(ctx, tag)
+	return value, t.repo.fail("get tag", tag, err)
+}
+
+func (t *tags) get(ctx context.Context, tag string) (Tag, error) {
+	if err := CheckTag(tag); err != nil {
+		return Tag{}, err
+	}
+	current := currentPath(tagPath(t.repo.name, tag))
+	d, err := readLink(ctx, t.driver(), current)
+	if errors.Is(err, errNoLink) {
+		return Tag{}, ErrTagUnknown
+	}
+	if err != nil {
+		return Tag{}, err
+	}
+	value := Tag{Name: tag, Digest: d}
+	if info, err := t.driver().Stat(ctx, current); err == nil {
+		value.ModTime = info.ModTime
+	}
+	return value, nil
+}
+
+func (t *tags) Tag(ctx context.Context, tag string, d digest.Digest) error {
+	if err := t.check(ctx, tag, d); err != nil {
+		return t.repo.fail("tag", tag, err)
+	}
+	lock := t.repo.registry.tagLock(t.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
+	return t.repo.fail("tag", tag, t.set(ctx, tag, d))
+}
+
+// check makes sure that a tag will name something whole.
+func (t *tags) check(ctx context.Context, tag string, d digest.Digest) error {
+	if err := CheckTag(tag); err != nil {
+		return err
+	}
+	if err := t.repo.registry.writable(); err != nil {
+		return err
+	}
+	if _, err := t.repo.manifests().Stat(ctx, d); err != nil {
+		return err
+	}
+	if t.repo.registry.options.SparseIndexes {
+		return nil
+	}
+	return t.repo.manifests().checkChildren(ctx, d)
+}
+
+// set moves a tag: the index link first, then the current one, so that what a
+// tag names is always among what it ever named. A new tag is built beside and
+// appears in one step.
+func (t *tags) set(ctx context.Context, tag string, d digest.Digest) error {
+	if err := t.repo.prepare(ctx); err != nil {
+		return err
+	}
+	dir := tagPath(t.repo.name, tag)
+	_, err := t.driver().Stat(ctx, dir)
+	if errors.Is(err, driver.ErrNotExist) {
+		staging := path.Join(layoutStaging, uuid.NewString())
+		if err := t.write(ctx, staging, d); err != nil {
+			return err
+		}
+		err = driver.MoveDir(ctx, t.driver(), staging, dir)
+		if !errors.Is(err, driver.ErrExist) {
+			return err
+		}
+		// Somebody else made it meanwhile: then it is a move.
+		err = t.driver().Delete(ctx, staging)
+	}
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, dir, d)
+}
+
+func (t *tags) write(ctx context.Context, dir string, d digest.Digest) error {
+	if err := (links{t.driver(), indexPath(dir)}).put(ctx, d, d); err != nil {
+		return err
+	}
+	return t.driver().PutContent(ctx, currentPath(dir), []byte(d))
+}
+
+func (t *tags) Untag(ctx context.Context, tag string) error {
+	if err := t.repo.registry.writable(); err != nil {
+		return t.repo.fail("untag", tag, err)
+	}
+	lock := t.repo.registry.tagLock(t.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
+	return t.repo.fail("untag", tag, t.remove(ctx, tag))
+}
+
+func (t *tags) remove(ctx context.Context, tag string) error {
+	if _, err := t.get(ctx, tag); err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	return t.repo.registry.discard(ctx, tagPath(t.repo.name, tag), path.Join(t.repo.name, tag))
+}
+
+func (t *tags) Rename(ctx context.Context, from, to string) error {
+	return t.repo.fail("rename tag", from, t.rename(ctx, from, to))
+}
+
+func (t *tags) rename(ctx context.Context, from, to string) error {
+	if err := CheckTag(to); err != nil {
+		return err
+	}
+	if err := t.repo.registry.writable(); err != nil {
+		return err
+	}
+	lock := t.repo.registry.tagLock(t.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
+	value, err := t.get(ctx, from)
+	if err != nil || from == to {
+		return err
+	}
+	if err := t.set(ctx, to, value.Digest); err != nil {
+		return err
+	}
+	return t.remove(ctx, from)
+}
+
+func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {
+	names, err := t.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, name := range names {
+		value, err := t.Get(ctx, name)
+		switch {
+		case errors.Is(err, ErrTagUnknown), errors.Is(err, ErrCorrupt):
+		case err != nil:
+			return nil, err
+		case value.Digest == d:
+			found = append(found, name)
+		}
+	}
+	return found, nil
+}
+
+func (t *tags) History(ctx context.Context, tag string) ([]digest.Digest, error) {
+	if _, err := t.Get(ctx, tag); err != nil && !errors.Is(err, ErrCorrupt) {
+		return nil, err
+	}
+	var history []digest.Digest
+	err := links{t.driver(), indexPath(tagPath(t.repo.name, tag))}.enumerate(ctx, func(d digest.Digest) error {
+		history = append(history, d)
+		return nil
+	})
+	return history, t.repo.fail("history", tag, err)
+}

@@ -1,0 +1,60 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"registryfs/driver"
+)
+
+const (
+	// trashKept is how long what was removed can be brought back by hand.
+	trashKept = 24 * time.Hour
+	// trashPause is the time between two looks for what is too old.
+	trashPause = time.Hour
+)
+
+// discard moves a directory out of sight, in one step, into the trash, and
+// empties the trash of what is too old. name says what it was.
+func (r *registry) discard(ctx context.Context, dir, name string) error {
+	now := time.Now()
+	entry := strconv.FormatInt(now.Unix(), 10) + "-" + uuid.NewString()
+	if err := driver.MoveDir(ctx, r.driver, dir, path.Join(layoutTrash, entry, name)); err != nil {
+		return err
+	}
+	if last := r.emptied.Load(); now.Unix()-last < int64(trashPause/time.Second) || !r.emptied.CompareAndSwap(last, now.Unix()) {
+		return nil
+	}
+	if err := r.emptyTrash(ctx, now.Add(-trashKept)); err != nil {
+		r.log.Warn("cannot empty the trash", "error", err)
+	}
+	return nil
+}
+
+// emptyTrash deletes what was discarded before a moment.
+func (r *registry) emptyTrash(ctx context.Context, before time.Time) error {
+	entries, err := r.driver.List(ctx, layoutTrash)
+	if errors.Is(err, driver.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		seconds, _, _ := strings.Cut(path.Base(entry), "-")
+		when, err := strconv.ParseInt(seconds, 10, 64)
+		if err != nil || !time.Unix(when, 0).Before(before) {
+			continue
+		}
+		if err := r.driver.Delete(ctx, entry); err != nil && !errors.Is(err, driver.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+
+	"registryfs/digest"
+	"registryfs/driver"
+)
+
+const (
+	// maxVerdicts bounds the verdicts that are remembered.
+	maxVerdicts = 1 << 17
+	// verifyBuffer is the size in bytes of the reads of a verification.
+	verifyBuffer = 1 << 20
+)
+
+// errChanged says that a file was replaced or written to during a pass.
+var errChanged = fmt.Errorf("%w: it changes while it is read", ErrCorrupt)
+
+// verifier checks stored content against digests, and remembers what it found
+// for as long as the file stays as it was.
+type verifier struct {
+	slots chan struct{} // bounds the passes that run at once
+
+	mu       sync.Mutex
+	verdicts map[digest.Digest]string // version of the file that was good
+	passes   map[passKey]*pass
+}
+
+// passKey tells passes over different versions of a file apart.
+type passKey struct {
+	digest  digest.Digest
+	version string
+}
+
+// pass is one verification, shared by all who wait for it. It stops when
+// nobody does.
+type pass struct {
+	done    chan struct{}
+	err     error // valid after done
+	cancel  context.CancelFunc
+	waiters int
+}
+
+func newVerifier() *verifier {
+	return &verifier{
+		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
+		verdicts: map[digest.Digest]string{},
+		passes:   map[passKey]*pass{},
+	}
+}
+
+// setGood records that a version of a file is the content of d.
+func (v *verifier) setGood(d digest.Digest, version string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.record(d, version)
+}
+
+func (v *verifier) record(d digest.Digest, version string) {
+	if version == "" {
+		return
+	}
+	if _, known := v.verdicts[d]; !known && len(v.verdicts) >= maxVerdicts {
+		for other := range v.verdicts { // any: the cost is one more pass
+			delete(v.verdicts, other)
+			break
+		}
+	}
+	v.verdicts[d] = version
+}
+
+// check verifies this version of a file against d, unless it is known to be
+// good. open opens the file anew, since a pass may outlive the caller that
+// began it. Errors: [ErrCorrupt], errChanged.
+func (v *verifier) check(ctx context.Context, d digest.Digest, version string, open func(context.Context) (driver.File, error)) error {
+	key := passKey{d, version}
+	v.mu.Lock()
+	if version != "" && v.verdicts[d] == version {
+		v.mu.Unlock()
+		return nil
+	}
+	p := v.passes[key]
+	if p == nil {
+		p = v.begin(context.WithoutCancel(ctx), key, open)
+	}
+	p.waiters++
+	v.mu.Unlock()
+
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if p.waiters--; p.waiters == 0 {
+			p.cancel()
+			delete(v.passes, key) // a later caller begins afresh
+		}
+		return ctx.Err()
+	}
+}
+
+// begin starts a pass. The caller holds mu.
+func (v *verifier) begin(ctx context.Context, key passKey, open func(context.Context) (driver.File, error)) *pass {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &pass{done: make(chan struct{}), cancel: cancel}
+	v.passes[key] = p
+	go func() {
+		defer cancel()
+		err := v.run(ctx, key, open)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if err == nil {
+			v.record(key.digest, key.version)
+		}
+		if v.passes[key] == p {
+			delete(v.passes, key)
+		}
+		p.err = err
+		close(p.done)
+	}()
+	return p
+}
+
+func (v *verifier) run(ctx context.Context, key passKey, open func(context.Context) (driver.File, error)) error {
+	select {
+	case v.slots <- struct{}{}:
+		defer func() { <-v.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Version != key.version {
+		return errChanged
+	}
+	if err := hashFile(ctx, key.digest, f, info); err != nil {
+		return err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if after.Version != key.version {
+		return errChanged
+	}
+	return nil
+}
+
+// hashFile compares the content of f with d.
+func hashFile(ctx context.Context, d digest.Digest, f io.ReaderAt, info driver.FileInfo) error {
+	got, err := hashContent(ctx, d.Algorithm(), f, info.Size)
+	if err != nil {
+		return err
+	}
+	if got != d {
+		return fmt.Errorf("%w: %s holds %s", ErrCorrupt, info.Path, got)
+	}
+	return nil
+}
+
+// hashContent is the digest of the first size bytes of r. Reading fewer is an
+// error.
+func hashContent(ctx context.Context, alg digest.Algorithm, r io.ReaderAt, size int64) (digest.Digest, error) {
+	digester := alg.Digester()
+	src := &contextReader{ctx: ctx, r: io.NewSectionReader(r, 0, size)}
+	n, err := io.CopyBuffer(digester.Hash(), src, make([]byte, min(verifyBuffer, size+1)))
+	if err != nil {
+		return "", err
+	}
+	if n != size {
+		return "", fmt.Errorf("read %d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
+	}
+	return digester.Digest(), nil
+}
+
+// contextReader ends reading when a context does; it lives for one call. It
+// hides the WriterTo of what it reads, which would ignore the buffer.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
