@@ -49,7 +49,7 @@ func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateR
 // symlink makes a tag, an alias, or a temporary that becomes one of them when
 // it is renamed.
 func (f *fileSystem) symlink(ctx context.Context, dir fusefs.Node, p place, req *fuse.SymlinkRequest) (fusefs.Node, error) {
-	node, err := f.makeLink(ctx, p, req.NewName, req.Target)
+	node, err := f.makeLink(ctx, req.Header.Pid, p, req.NewName, req.Target)
 	if err != nil {
 		return nil, f.fail(&req.Header, "symlink", p.join(req.NewName), err)
 	}
@@ -57,7 +57,7 @@ func (f *fileSystem) symlink(ctx context.Context, dir fusefs.Node, p place, req 
 	return node, nil
 }
 
-func (f *fileSystem) makeLink(ctx context.Context, p place, name, text string) (fusefs.Node, error) {
+func (f *fileSystem) makeLink(ctx context.Context, tid uint32, p place, name, text string) (fusefs.Node, error) {
 	if f.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
@@ -72,7 +72,7 @@ func (f *fileSystem) makeLink(ctx context.Context, p place, name, text string) (
 		f.names.put(p, name, local{link: text})
 		f.tagLater(p, name, text)
 	default:
-		return f.setLink(ctx, p, name, text)
+		return f.setLinkOrWait(ctx, tid, p, name, text)
 	}
 	return tempLink{fs: f, place: p, name: name, text: text}, nil
 }
@@ -83,20 +83,32 @@ func (f *fileSystem) tagLater(p place, name, text string) {
 		if l, ok := f.names.get(p, name); !ok || l.link != text {
 			return
 		}
-		if _, err := f.setLink(context.Background(), p, name, text); err != nil {
+		if _, _, err := f.setLink(context.Background(), p, name, text); err != nil {
 			f.note(0, "symlink", p.join(name), err)
 		}
 		f.names.remove(p, name, local{link: text})
 	})
 }
 
+// setLinkOrWait is setLink, but a tag that rsync makes may wait for its
+// manifest.
+func (f *fileSystem) setLinkOrWait(ctx context.Context, tid uint32, p place, name, text string) (fusefs.Node, error) {
+	node, from, err := f.setLink(ctx, p, name, text)
+	if a, ok := awaitedBy(p.repo, from, err); ok && p.view == viewTags && from.repo == p.repo && commandOf(tid) == "rsync" {
+		f.postpone(a, pendingTag{p, name, text})
+		return tempLink{fs: f, place: p, name: name, text: text}, nil
+	}
+	return node, err
+}
+
 // setLink makes a name what the text of a symlink leads to.
-func (f *fileSystem) setLink(ctx context.Context, p place, name, text string) (fusefs.Node, error) {
+func (f *fileSystem) setLink(ctx context.Context, p place, name, text string) (fusefs.Node, source, error) {
 	from, err := f.resolve(ctx, p, text)
 	if err != nil {
-		return nil, err
+		return nil, from, err
 	}
-	return f.setContent(ctx, p, name, from)
+	node, err := f.setContent(ctx, p, name, from)
+	return node, from, err
 }
 
 // setContent gives stored content a name: a tag, an alias, or its own digest
@@ -151,7 +163,9 @@ func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 	case from.view == wanted && from.repo == p.repo:
 		return nil
 	case from.view == viewManifests && wanted == viewManifests:
-		_, err = to.Manifests().Mount(ctx, origin, from.digest)
+		if _, err = to.Manifests().Mount(ctx, origin, from.digest); err == nil {
+			f.arrived(ctx, p.repo, from.digest)
+		}
 	case from.view == viewBlobs && wanted == viewBlobs:
 		_, err = to.Blobs().Mount(ctx, origin, from.digest)
 	default:

@@ -36,6 +36,7 @@ type fileSystem struct {
 	readlinks *readlinks
 	recent    *recent
 	handles   *handles
+	pending   *pending
 
 	server  *fusefs.Server // nil without a kernel
 	closing atomic.Bool
@@ -65,6 +66,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		readlinks: newReadlinks(),
 		recent:    newRecent(),
 		handles:   newHandles(),
+		pending:   newPending(),
 	}
 }
 
@@ -205,6 +207,7 @@ func (f *fileSystem) finish() {
 		h.end(context.Background(), false)
 	}
 	f.later.Wait()
+	f.abandon()
 	for _, file := range f.names.files() {
 		if id, err := file.content().keep(); err != nil || id != "" {
 			f.note(0, "unmount", file.path(), errors.Join(errors.New("kept as upload "+id), err))

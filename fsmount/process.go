@@ -64,3 +64,12 @@ func isCreatingAnew(tid uint32) bool {
 	const exclusive = syscall.O_CREAT | syscall.O_EXCL
 	return err == nil && flags&exclusive == exclusive
 }
+
+// commandOf is the name of the program that a thread runs, or "".
+func commandOf(tid uint32) string {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tid))
+	if tid == 0 || err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(name))
+}

@@ -19,7 +19,7 @@ func (f *fileSystem) rename(ctx context.Context, p place, req *fuse.RenameReques
 	if !ok {
 		return f.fail(&req.Header, "rename", from, refuse(errPerm, "it cannot be moved there"))
 	}
-	return f.fail(&req.Header, "rename", from, f.renameName(ctx, p, req.OldName, to, req.NewName))
+	return f.fail(&req.Header, "rename", from, f.renameName(ctx, req.Header.Pid, p, req.OldName, to, req.NewName))
 }
 
 // placeOf is the place that a directory is.
@@ -37,7 +37,7 @@ func placeOf(dir fusefs.Node) (place, bool) {
 	return place{}, false
 }
 
-func (f *fileSystem) renameName(ctx context.Context, p place, name string, to place, newName string) error {
+func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name string, to place, newName string) error {
 	if f.isClosing() {
 		return refuse(errClosing, "the mount is being closed")
 	}
@@ -68,11 +68,7 @@ func (f *fileSystem) renameName(ctx context.Context, p place, name string, to pl
 	case t.means == aScratch:
 		f.names.put(to, newName, l)
 	default:
-		// The text was written where the link was.
-		var from source
-		if from, err = f.resolve(ctx, p, l.link); err == nil {
-			_, err = f.setContent(ctx, to, newName, from)
-		}
+		_, err = f.setLinkOrWait(ctx, tid, to, newName, l.link)
 	}
 	if err == nil {
 		f.names.remove(p, name, l)

@@ -116,6 +116,7 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 	if _, err := s.repo.Manifests().Put(ctx, "", payload); err != nil {
 		return publication{}, err
 	}
+	f.arrived(ctx, s.repo.Name(), d)
 	made := publication{means: aManifest, digest: d, isNew: !known}
 	f.content.published(s.repo.Name(), d, int64(len(payload)))
 	if t.means == aTag {

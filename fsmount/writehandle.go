@@ -89,11 +89,12 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	if h.interrupted = isDying(req.Header.Pid); h.interrupted {
 		return nil
 	}
-	if t.digest != "" && !h.matches(ctx, t.digest) && !h.isOpener(req.Header.Pid) {
+	isWhole := t.digest != "" && h.matches(ctx, t.digest)
+	if !isWhole && !h.isOpener(req.Header.Pid) {
 		return nil
 	}
-	if t.digest == "" && !h.isOpener(req.Header.Pid) {
-		return nil
+	if h.verdict != nil && !errors.Is(h.verdict, context.Canceled) {
+		return errnoOf(h.verdict) // nothing was written since
 	}
 	h.verdict = h.publish(ctx, t)
 	return h.fs.fail(&req.Header, "close", t.path(), h.verdict)

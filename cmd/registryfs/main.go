@@ -74,7 +74,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		UsageText:    "registryfs COMMAND [FLAGS] [ARGUMENTS]",
 		Version:      version(),
 		Commands:     []*cli.Command{mountCommand(), unmountCommand(), versionCommand()},
-		Flags:        []cli.Flag{cli.HelpFlag},
+		Flags:        []cli.Flag{cli.HelpFlag}, // for the list of them; arrange serves it
 		OnUsageError: onUsage,
 		// The library would exit by itself, with statuses of its own.
 		ExitErrHandler: func(*cli.Context, error) {},

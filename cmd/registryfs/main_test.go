@@ -25,24 +25,43 @@ var program string
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "registryfs-cmd")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			err = os.Chmod(dir, 0o755) // other users run it too
-		}
-		if err == nil {
-			program = filepath.Join(dir, "registryfs")
-			build := exec.Command("go", "build", "-race", "-o", program, ".")
-			build.Stdout, build.Stderr = os.Stderr, os.Stderr
-			err = build.Run()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "build the program:", err)
-			return 1
-		}
-		return m.Run()
-	}())
+	status, err := build(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+// build calls run with the program built, and fails if the race detector found
+// anything in a process of it, daemons included.
+func build(run func() int) (int, error) {
+	dir, err := os.MkdirTemp("", "registryfs-cmd")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	races := filepath.Join(dir, "races")
+	if err := errors.Join(os.Mkdir(races, 0o755), os.Chmod(races, 0o777), os.Chmod(dir, 0o755)); err != nil {
+		return 0, err
+	}
+	program = filepath.Join(dir, "registryfs")
+	cmd := exec.Command("go", "build", "-race", "-o", program, ".")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return 0, fmt.Errorf("build the program: %w", err)
+	}
+	// The detector would also hold every process for a second at its end.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+filepath.Join(races, "race")); err != nil {
+		return 0, err
+	}
+	status := run()
+	reports, err := filepath.Glob(filepath.Join(races, "*"))
+	for _, report := range reports {
+		text, _ := os.ReadFile(report)
+		err = errors.Join(err, fmt.Errorf("%s", text))
+	}
+	return status, err
 }
 
 // result is how a command ended.

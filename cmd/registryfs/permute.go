@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -8,9 +9,14 @@ import (
 
 // arrange puts the flags of a command line before its arguments, and ends them
 // with "--". Left alone, urfave/cli takes flags that follow an argument for
-// arguments: "mount SOURCE MOUNTPOINT -o ro" would mount read-write.
+// arguments: "mount SOURCE MOUNTPOINT -o ro" would mount read-write. Who asks
+// for help gets it, whatever the arguments; the library would take these for
+// topics.
 func arrange(args []string, commands []*cli.Command) ([]string, error) {
 	for i, arg := range args[min(1, len(args)):] {
+		if isHelp(arg) {
+			return []string{args[0], "help"}, nil
+		}
 		if strings.HasPrefix(arg, "-") {
 			continue // a flag of the program itself; none of them takes a value
 		}
@@ -23,11 +29,18 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
+			if slices.ContainsFunc(rest[:slices.Index(rest, "--")], isHelp) {
+				return []string{args[0], "help", cmd.Name}, nil
+			}
 			return append(args[:at:at], rest...), nil
 		}
 		break
 	}
 	return args, nil
+}
+
+func isHelp(arg string) bool {
+	return arg == "--help" || arg == "-help" || arg == "-h" || arg == "--h"
 }
 
 // valueFlags are the names of the flags that take a value.

@@ -49,8 +49,10 @@ func TestArrange(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
 		{"registryfs", "registryfs"},
 		{"registryfs mount SRC MNT --create", "registryfs mount --create -- SRC MNT"},
-		{"registryfs --help mount SRC --create", "registryfs --help mount --create -- SRC"},
-		{"registryfs unmount MNT --help", "registryfs unmount --help -- MNT"},
+		{"registryfs --version mount SRC --create", "registryfs --version mount --create -- SRC"},
+		{"registryfs --help mount SRC --create", "registryfs help"},
+		{"registryfs umount MNT --help", "registryfs help unmount"},
+		{"registryfs umount -- --help", "registryfs umount -- --help"},
 		{"registryfs nonsense MNT --help", "registryfs nonsense MNT --help"},
 	} {
 		got, err := arrange(strings.Fields(tc.args), commands)

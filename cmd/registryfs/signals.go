@@ -43,19 +43,17 @@ func (s signals) wait(ctx context.Context, m served, drain time.Duration, log *s
 	case sig := <-s.c:
 		log.Info("unmounting", "signal", sig.String(), "drain", drain)
 	}
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, drain)
-		defer cancel()
-		switch err := m.Shutdown(ctx); {
-		case errors.Is(err, context.DeadlineExceeded):
-			log.Warn("files were still open at the end of the drain timeout")
-		case err != nil:
-			log.Error("unmount", "reason", err)
-		}
-	}()
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	shut := make(chan error, 1)
+	go func() { shut <- m.Shutdown(ctx) }()
 	select {
-	case err := <-ended:
-		return err
+	case err := <-shut:
+		if errors.Is(err, context.DeadlineExceeded) {
+			log.Warn("files were still open at the end of the drain timeout")
+			err = nil
+		}
+		return errors.Join(err, <-ended)
 	case <-s.c:
 		return errInterrupted
 	}

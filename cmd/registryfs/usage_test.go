@@ -10,7 +10,7 @@ import (
 )
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range []string{"help", "--help", "-h", "help mount", "mount --help", "mount SRC MNT --help", "help unmount", "unmount -h"} {
+	for _, args := range []string{"help", "--help", "-h", "--help mount", "help mount", "mount --help", "mount SRC MNT --help", "help unmount", "unmount -h", "unmount MNT -h"} {
 		r := registryfs(t, strings.Fields(args)...)
 		require.Equal(t, exitOK, r.status, args)
 		require.Contains(t, r.stdout, "USAGE", args)

@@ -1,0 +1,110 @@
+package filedriver_test
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"registryfs/driver"
+	"registryfs/driver/filedriver"
+)
+
+var random = regexp.MustCompile(`\.[A-Z2-7]{26}\.tmp`)
+
+// TestOrder fixes what is made durable before what.
+func TestOrder(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		act  func(t *testing.T, d driver.Driver) error
+		want []string
+	}{
+		{
+			"put over a file",
+			func(t *testing.T, d driver.Driver) error { return d.PutContent(t.Context(), "/dir/old", []byte("x")) },
+			[]string{
+				"create /dir/old.tmp", "write /dir/old.tmp", "sync /dir/old.tmp",
+				"rename /dir/old.tmp /dir/old", "syncdir /dir",
+			},
+		},
+		{
+			"put in new directories",
+			func(t *testing.T, d driver.Driver) error { return d.PutContent(t.Context(), "/dir/a/b/f", nil) },
+			[]string{
+				"mkdir /dir/a", "syncdir /dir", "mkdir /dir/a/b", "syncdir /dir/a",
+				"create /dir/a/b/f.tmp", "write /dir/a/b/f.tmp", "sync /dir/a/b/f.tmp",
+				"rename /dir/a/b/f.tmp /dir/a/b/f", "syncdir /dir/a/b",
+			},
+		},
+		{
+			"move",
+			func(t *testing.T, d driver.Driver) error { return d.Move(t.Context(), "/dir/old", "/new/dst") },
+			[]string{"mkdir /new", "syncdir /", "rename /dir/old /new/dst", "syncdir /new", "syncdir /dir"},
+		},
+		{
+			"move of what is missing",
+			func(t *testing.T, d driver.Driver) error {
+				require.ErrorIs(t, d.Move(t.Context(), "/dir/none", "/new/dst"), driver.ErrNotExist)
+				return nil
+			},
+			nil,
+		},
+		{
+			"move of a directory",
+			func(t *testing.T, d driver.Driver) error { return driver.MoveDir(t.Context(), d, "/dir", "/new/dst") },
+			[]string{"mkdir /new", "syncdir /", "renamenew /dir /new/dst", "syncdir /new", "syncdir /"},
+		},
+		{
+			"make a directory",
+			func(t *testing.T, d driver.Driver) error { return driver.MakeDir(t.Context(), d, "/new/sub") },
+			[]string{"mkdir /new", "syncdir /", "mkdir /new/sub", "syncdir /new"},
+		},
+		{
+			"delete",
+			func(t *testing.T, d driver.Driver) error { return d.Delete(t.Context(), "/dir") },
+			[]string{"unlink /dir", "unlink /dir/old", "rmdir /dir", "syncdir /"},
+		},
+		{
+			"write a new file",
+			func(t *testing.T, d driver.Driver) error {
+				w, err := d.Writer(t.Context(), "/dir/new", false)
+				require.NoError(t, err)
+				_, err = w.Write([]byte("x"))
+				require.NoError(t, err)
+				return w.Commit(t.Context())
+			},
+			[]string{"open /dir/new", "create /dir/new", "write /dir/new", "sync /dir/new", "syncdir /dir"},
+		},
+		{
+			"write a file anew",
+			func(t *testing.T, d driver.Driver) error {
+				w, err := d.Writer(t.Context(), "/dir/old", false)
+				require.NoError(t, err)
+				return w.Close()
+			},
+			[]string{"open /dir/old", "truncate /dir/old", "sync /dir/old", "syncdir /dir"},
+		},
+		{
+			"cancel",
+			func(t *testing.T, d driver.Driver) error {
+				w, err := d.Writer(t.Context(), "/dir/old", true)
+				require.NoError(t, err)
+				return w.Cancel(t.Context())
+			},
+			[]string{"open /dir/old", "unlink /dir/old", "syncdir /dir"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sys := newTraced(t)
+			d := open(t, inheritable(t), filedriver.Options{Sys: sys})
+			require.NoError(t, d.PutContent(t.Context(), "/dir/old", []byte("old")))
+			sys.reset()
+			require.NoError(t, test.act(t, d))
+			var calls []string
+			for _, call := range sys.all() {
+				calls = append(calls, random.ReplaceAllString(call, ".tmp"))
+			}
+			require.Equal(t, test.want, calls)
+		})
+	}
+}
