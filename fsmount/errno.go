@@ -48,6 +48,7 @@ var errnos = []struct {
 	{storage.ErrTagInvalid, syscall.EINVAL},
 	{digest.ErrInvalid, syscall.EINVAL},
 	{digest.ErrUnsupported, syscall.EINVAL},
+	{storage.ErrTagImmutable, syscall.EPERM},
 	{storage.ErrReferenced, syscall.EBUSY},
 	{storage.ErrUploadBusy, syscall.EBUSY},
 	{storage.ErrReadOnly, syscall.EROFS},

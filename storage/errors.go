@@ -31,6 +31,8 @@ var (
 	ErrTagUnknown = fmt.Errorf("storage: unknown tag: %w", fs.ErrNotExist)
 	// ErrTagInvalid says that a tag name does not follow the grammar.
 	ErrTagInvalid = fmt.Errorf("storage: invalid tag: %w", fs.ErrInvalid)
+	// ErrTagImmutable says that a tag exists and must stay as it is.
+	ErrTagImmutable = fmt.Errorf("storage: tag is immutable: %w", fs.ErrPermission)
 	// ErrUploadUnknown says that no upload has an id: it never had, or it was
 	// committed or cancelled.
 	ErrUploadUnknown = fmt.Errorf("storage: unknown upload: %w", fs.ErrNotExist)

@@ -96,7 +96,7 @@ func (b *linkedBlobs) Mount(ctx context.Context, from Repository, d digest.Diges
 }
 
 func (b *linkedBlobs) mount(ctx context.Context, from Repository, d digest.Digest) (Descriptor, error) {
-	source, ok := from.(*repository)
+	source, ok := unwrap(from)
 	if !ok || source.registry != b.repo.registry {
 		return Descriptor{}, fmt.Errorf("%w: mount from another registry", ErrUnsupported)
 	}

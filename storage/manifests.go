@@ -60,13 +60,29 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest) (manifest.Manifest
 	return parsed, m.repo.fail("get manifest", d.String(), err)
 }
 
-func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte) (Descriptor, error) {
+func (m *manifests) GetTagged(ctx context.Context, tag string, known digest.Digest) (Revision, error) {
+	value, err := m.repo.Tags().Get(ctx, tag)
+	if err != nil || value.Digest == known {
+		return Revision{Digest: value.Digest}, err
+	}
+	parsed, err := m.Get(ctx, value.Digest)
+	return Revision{Digest: value.Digest, Manifest: parsed}, err
+}
+
+func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, options ...PutOption) (Descriptor, error) {
+	var o putOptions
+	for _, option := range options {
+		option(&o)
+	}
 	name := digest.FromBytes(payload).String()
 	parsed, err := manifest.ParseStrict(mediaType, payload)
 	if err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
-	if err := m.checkBlobs(ctx, parsed.References()); err != nil {
+	if !o.skipReferences {
+		err = m.checkBlobs(ctx, parsed.References())
+	}
+	if err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
 	desc, err := putContent(ctx, m.repo, m.links, payload)

@@ -20,6 +20,7 @@ type Options struct {
 	ReadOnly      bool // refuse every change with ErrReadOnly
 	AllowDelete   bool // let blobs and manifests be deleted
 	SparseIndexes bool // let an index be tagged without its children
+	ImmutableTags bool // a tag that exists can be neither moved nor removed
 	Logger        *slog.Logger
 }
 

@@ -106,14 +106,7 @@ func isUnreadable(err error) bool {
 // a child, or "".
 func (m *manifests) referrer(ctx context.Context, d digest.Digest) (digest.Digest, error) {
 	var found digest.Digest
-	err := m.links.enumerate(ctx, func(revision digest.Digest) error {
-		parsed, err := m.Get(ctx, revision)
-		if isUnreadable(err) || errors.Is(err, ErrManifestUnknown) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	err := m.each(ctx, func(revision digest.Digest, parsed manifest.Manifest) error {
 		refs := parsed.References()
 		for _, desc := range append(refs.Blobs, refs.Manifests...) {
 			if desc.Digest == d {
@@ -140,7 +133,7 @@ func (m *manifests) Mount(ctx context.Context, from Repository, d digest.Digest)
 }
 
 func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest) error {
-	source, ok := from.(*repository)
+	source, ok := unwrap(from)
 	if !ok || source.registry != m.repo.registry {
 		return fmt.Errorf("%w: mount from another registry", ErrUnsupported)
 	}

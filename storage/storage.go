@@ -197,12 +197,17 @@ type ManifestStore interface {
 	// [ErrCorrupt], [ErrTooLarge], manifest.ErrInvalid.
 	Get(ctx context.Context, d digest.Digest) (manifest.Manifest, error)
 
+	// GetTagged returns the manifest that a tag names, unless that is the
+	// digest known, of which the caller has the content. Errors:
+	// [ErrTagUnknown] and those of Get.
+	GetTagged(ctx context.Context, tag string, known digest.Digest) (Revision, error)
+
 	// Put validates a manifest, checks that what it references is here, and
 	// stores it. mediaType may be empty: the document then tells. An image
 	// needs its configuration and layers; an index needs its children only
 	// when it is tagged. Errors: manifest.ErrInvalid, manifest.ErrTooLarge and
 	// a [*MissingError] that lists everything missing.
-	Put(ctx context.Context, mediaType string, payload []byte) (Descriptor, error)
+	Put(ctx context.Context, mediaType string, payload []byte, options ...PutOption) (Descriptor, error)
 
 	// Mount makes a manifest of another repository, with everything it
 	// references, one of this repository. No content is copied.
@@ -217,9 +222,31 @@ type ManifestStore interface {
 	// [BlobStore] does for blobs.
 	Retract(ctx context.Context, d digest.Digest) error
 
+	// Referrers describes the manifests of the repository whose subject is d,
+	// in the order of their digests. That d exists is not needed.
+	Referrers(ctx context.Context, d digest.Digest) ([]Descriptor, error)
+
 	// Enumerate calls fn for each manifest, in no order, until fn fails.
 	Enumerate(ctx context.Context, fn func(digest.Digest) error) error
 }
+
+// Revision is a manifest as a tag names it.
+type Revision struct {
+	Digest   digest.Digest
+	Manifest manifest.Manifest // nil where the caller knows it
+}
+
+// PutOption changes how a manifest is put.
+type PutOption func(*putOptions)
+
+type putOptions struct {
+	skipReferences bool
+}
+
+// SkipReferences puts a manifest whether or not what it references is here:
+// for a caller who knows better, as a mirror that fetches blobs when they are
+// asked for.
+func SkipReferences() PutOption { return func(o *putOptions) { o.skipReferences = true } }
 
 // TagStore is the tags of one repository. Unknown tags are [ErrTagUnknown];
 // names outside the grammar of the distribution specification are
@@ -229,12 +256,17 @@ type TagStore interface {
 	// exist.
 	All(ctx context.Context) ([]string, error)
 
+	// List returns at most n of the tags that come after a name in lexical
+	// order; n below 1 means all of them.
+	List(ctx context.Context, after string, n int) ([]string, error)
+
 	// Get returns the digest and the time of the last move of a tag.
 	Get(ctx context.Context, tag string) (Tag, error)
 
 	// Tag sets a tag, new or not, to a manifest of the repository. An index
-	// must have its children here. Errors: [ErrManifestUnknown],
-	// [*MissingError].
+	// must have its children here. Where tags are immutable, one that exists
+	// keeps its digest and its name. Errors: [ErrManifestUnknown],
+	// [*MissingError], [ErrTagImmutable].
 	Tag(ctx context.Context, tag string, d digest.Digest) error
 
 	// Untag removes a tag and nothing else.

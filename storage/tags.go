@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 
@@ -54,6 +55,22 @@ func (t *tags) all(ctx context.Context) ([]string, error) {
 		}
 	}
 	slices.Sort(names)
+	return names, nil
+}
+
+func (t *tags) List(ctx context.Context, after string, n int) ([]string, error) {
+	names, err := t.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	first, found := slices.BinarySearch(names, after)
+	if found {
+		first++
+	}
+	names = names[first:]
+	if n > 0 && n < len(names) {
+		names = names[:n]
+	}
 	return names, nil
 }
 
@@ -118,6 +135,9 @@ func (t *tags) set(ctx context.Context, tag string, d digest.Digest) error {
 	if err := t.repo.prepare(ctx); err != nil {
 		return err
 	}
+	if err := t.movable(ctx, tag, d); err != nil {
+		return err
+	}
 	dir := tagPath(t.repo.name, tag)
 	_, err := t.driver().Stat(ctx, dir)
 	if errors.Is(err, driver.ErrNotExist) {
@@ -156,6 +176,9 @@ func (t *tags) Untag(ctx context.Context, tag string) error {
 }
 
 func (t *tags) remove(ctx context.Context, tag string) error {
+	if err := t.movable(ctx, tag, ""); err != nil {
+		return err
+	}
 	if _, err := t.get(ctx, tag); err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
@@ -180,10 +203,24 @@ func (t *tags) rename(ctx context.Context, from, to string) error {
 	if err != nil || from == to {
 		return err
 	}
+	if err := t.movable(ctx, from, ""); err != nil {
+		return err
+	}
 	if err := t.set(ctx, to, value.Digest); err != nil {
 		return err
 	}
 	return t.remove(ctx, from)
+}
+
+// movable refuses to change a tag that must stay as it is.
+func (t *tags) movable(ctx context.Context, tag string, to digest.Digest) error {
+	if !t.repo.registry.options.ImmutableTags {
+		return nil
+	}
+	if value, err := t.get(ctx, tag); err == nil && value.Digest != to {
+		return fmt.Errorf("%w: it names %s", ErrTagImmutable, value.Digest)
+	}
+	return nil
 }
 
 func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {

@@ -211,7 +211,7 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 	if err := u.links.put(ctx, want.Digest, canonical); err != nil {
 		return Descriptor{}, err
 	}
-	if err := u.remove(ctx); err != nil {
+	if err := u.repo.discardUpload(ctx, u.id); err != nil {
 		u.repo.registry.log.Warn("a committed upload is left over", "repository", u.repo.name, "upload", u.id, "error", err)
 	}
 	desc, err := content.stat(ctx, canonical)
@@ -269,16 +269,7 @@ func (u *upload) Cancel(ctx context.Context) error {
 	}
 	u.ended = true
 	err := u.writer.Cancel(ctx)
-	return u.repo.fail("cancel", u.id, errors.Join(err, u.remove(ctx)))
-}
-
-// remove takes away what is left of the upload.
-func (u *upload) remove(ctx context.Context) error {
-	err := u.repo.registry.driver.Delete(ctx, uploadPath(u.repo.name, u.id))
-	if errors.Is(err, driver.ErrNotExist) {
-		return nil
-	}
-	return err
+	return u.repo.fail("cancel", u.id, errors.Join(err, u.repo.discardUpload(ctx, u.id)))
 }
 
 // wrote takes note of bytes that are in the file now.

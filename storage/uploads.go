@@ -76,25 +76,51 @@ func listUploads(ctx context.Context, repo *repository) ([]UploadInfo, error) {
 	return infos, nil
 }
 
-// statUpload describes an upload. It exists where its data does: a torn or
-// missing startedat is no reason to lose bytes.
+// statUpload describes an upload. It exists where its data or its startedat
+// does: a stock registry begins with the one and makes the other when the first
+// byte comes, and a torn or missing startedat is no reason to lose bytes.
 func statUpload(ctx context.Context, repo *repository, id string) (UploadInfo, error) {
 	if _, err := uuid.Parse(id); err != nil {
 		return UploadInfo{}, fmt.Errorf("%w: %q", ErrUploadUnknown, id)
 	}
+	info := UploadInfo{ID: id}
 	d := repo.registry.driver
 	data, err := d.Stat(ctx, uploadDataPath(repo.name, id))
-	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) {
-		return UploadInfo{}, fmt.Errorf("%w: %s", ErrUploadUnknown, id)
+	if errors.Is(err, driver.ErrNotExist) {
+		data, err = d.Stat(ctx, uploadStartedPath(repo.name, id))
+		data.Size = 0
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, driver.ErrNotExist), errors.Is(err, driver.ErrInvalidPath):
+		return UploadInfo{}, fmt.Errorf("%w: %s", ErrUploadUnknown, id)
+	case err != nil:
 		return UploadInfo{}, err
 	}
-	info := UploadInfo{ID: id, Size: data.Size, ModTime: data.ModTime}
-	if content, err := readLimited(ctx, d, uploadStartedPath(repo.name, id), MaxLink); err == nil {
-		info.StartedAt, _ = time.Parse(time.RFC3339, string(content))
-	}
+	info.Size, info.ModTime = data.Size, data.ModTime
+	info.StartedAt = repo.startedAt(ctx, id)
 	return info, nil
+}
+
+// startedAt is when an upload was begun, or zero where that is not known.
+func (r *repository) startedAt(ctx context.Context, id string) time.Time {
+	content, err := readLimited(ctx, r.registry.driver, uploadStartedPath(r.name, id), MaxLink)
+	if err != nil {
+		return time.Time{}
+	}
+	when, err := time.Parse(time.RFC3339, string(content))
+	if err != nil {
+		return time.Time{}
+	}
+	return when
+}
+
+// discardUpload removes all that is left of an upload.
+func (r *repository) discardUpload(ctx context.Context, id string) error {
+	err := r.registry.driver.Delete(ctx, uploadPath(r.name, id))
+	if errors.Is(err, driver.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func openUpload(ctx context.Context, repo *repository, id string) (UploadContent, error) {

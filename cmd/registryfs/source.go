@@ -36,15 +36,15 @@ func findSource(arg string, create, readOnly bool) (source, error) {
 	scheme, _, isURL := strings.Cut(arg, "://")
 	switch {
 	case arg == "":
-		return source{}, errors.New("SOURCE is empty: name a registry's storage directory, or mem:")
+		return source{}, errors.New("SOURCE is empty: name a registry's storage directory")
 	case arg == memSource:
 		return source{name: memSource, make: true}, nil
 	case strings.HasPrefix(arg, memSource):
 		return source{}, fmt.Errorf("%s: mem: stands alone; for a directory of that name write ./%s", arg, arg)
 	case isURL && (scheme == "s3" || scheme == "https"):
-		return source{}, fmt.Errorf("%s: %s:// is not supported yet: name a directory, or mem:", arg, scheme)
+		return source{}, fmt.Errorf("%s: %s:// is not supported yet: name a directory or mem: instead", arg, scheme)
 	case isURL:
-		return source{}, fmt.Errorf("%s: unknown kind of source %s://: name a directory, or mem:", arg, scheme)
+		return source{}, fmt.Errorf("%s: unknown kind of source %s://: name a directory or mem: instead", arg, scheme)
 	}
 	return findStore(arg, create, readOnly)
 }

@@ -1,0 +1,52 @@
+# make help lists what there is.
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+# Real mounts, real registries and the race detector are in the tests: more
+# packages at a time only take the processors from each other.
+PARALLEL    ?= 2
+FOLDERS     := cmd digest driver fsmount manifest storage
+
+# What the tests run, as command:package. The race detector needs a C compiler.
+TEST_TOOLS := fusermount3:fuse3 docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
+	strace:strace busybox:busybox vim.tiny:vim-tiny tar:tar curl:curl jq:jq \
+	setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
+
+.DEFAULT_GOAL := help
+.PHONY: demo build test test-long lint fuzz clean help
+
+demo: build ## show a registry, mounted on demo/mnt, until Ctrl-C
+	testdata/install.sh fusermount3:fuse3
+	testdata/demo.sh bin/registryfs
+
+build: ## make bin/registryfs, a static program
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/registryfs ./cmd/registryfs
+
+test: lint ## run the tests, the long ones shortened, with the race detector
+	testdata/install.sh $(TEST_TOOLS)
+	$(GO) test -race -short -timeout 20m -p $(PARALLEL) ./...
+
+test-long: lint ## run all of the tests at full length
+	testdata/install.sh $(TEST_TOOLS)
+	$(GO) test -race -timeout 85m -p $(PARALLEL) ./...
+
+lint: ## check formatting, go vet and staticcheck
+	@unformatted=$$(gofmt -l $(FOLDERS)); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+clean: ## remove what make made
+	! mountpoint -q demo/mnt 2>/dev/null || bin/registryfs unmount demo/mnt
+	rm -rf bin demo
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
