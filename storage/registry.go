@@ -101,11 +101,10 @@ func (r *registry) Stat(ctx context.Context, name string) (Entry, error) {
 }
 
 func (r *registry) Space(ctx context.Context) (Space, error) {
-	spacer, ok := r.driver.(driver.Spacer)
-	if !ok {
-		return Space{}, ErrUnsupported
+	space, err := driver.SpaceOf(ctx, r.driver)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = ErrUnsupported
 	}
-	space, err := spacer.Space(ctx)
 	return Space(space), err
 }
 

@@ -197,6 +197,7 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 	// Resume.
 	u.ended = true
 	if err := u.writer.Commit(ctx); err != nil {
+		u.writer.Close() // it is to go on holding nothing
 		return Descriptor{}, err
 	}
 	content := u.repo.registry.blobs

@@ -44,6 +44,7 @@ func startDaemon(ctx context.Context, o mountOptions) error {
 	args := helperArgs(os.Args)[2:] // past the program and "mount"
 	args = append([]string{"mount", fmt.Sprintf("--%s=%d", readyFlag, firstExtraFD)}, args...)
 	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Args[0] = "registryfs" // whatever the file is called: see helperArgs
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if o.logFile != "" {
 		// Go writes the traces of a crash there too.

@@ -39,7 +39,14 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
+// defaultPath is where programs are looked for without PATH: mount(8) unsets it
+// for its helpers.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 func main() {
+	if os.Getenv("PATH") == "" {
+		_ = os.Setenv("PATH", defaultPath) // fails for names with "=" only
+	}
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
 

@@ -74,14 +74,22 @@ func TestFlagsReachTheMount(t *testing.T) {
 	}
 }
 
+// mount(8) itself, with the program as its helper.
 func TestMountHelper(t *testing.T) {
-	mnt := mountPoint(t)
-	helper := filepath.Join(publicDir(t), "mount.registryfs")
-	require.NoError(t, os.Symlink(program, helper))
-	r := execute(t, helper, "mem:", mnt, "-s", "-o", "rw,nofail,uid=5", "-t", "registryfs")
-	require.Equal(t, exitOK, r.status, r.stderr)
-	require.Equal(t, "5", shell(t, `stat -c '%u' "$1"`, mnt))
-	require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
+	r := elsewhere(t, `
+		mkdir "$2/sbin" "$2/mnt"; cp -a /usr/sbin/. "$2/sbin"; mount --bind "$2/sbin" /usr/sbin
+		cp "$1" /usr/sbin/mount.registryfs
+		mount -t registryfs mem: "$2/mnt" -o rw,nofail,noatime,_netdev,uid=5
+		stat -c %u "$2/mnt"
+		"$1" unmount "$2/mnt"
+		echo "mem: $2/mnt registryfs ro,umask=077,x-systemd.automount 0 0" >"$2/fstab"
+		mount -T "$2/fstab" "$2/mnt"
+		stat -c %a "$2/mnt"
+		"$1" unmount "$2/mnt"
+		! mount -t registryfs mem: "$2/missing" -o rw`)
+	require.Zero(t, r.status, r.stderr)
+	require.Equal(t, "5\n700\n", r.stdout)
+	require.Contains(t, r.stderr, "mkdir -p")
 }
 
 func TestReadOnlyMountChangesNothing(t *testing.T) {

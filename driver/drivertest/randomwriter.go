@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"bytes"
 	"io"
 	"math"
 	"strings"
@@ -59,7 +60,7 @@ func testRandomWriter(s *suite) {
 		w := open(t, d, false)
 		writeAt(t, w, "x", 700_000)
 		writeAt(t, w, "y", 10)
-		hole := make([]byte, 699_989)
+		hole := bytes.Repeat([]byte("dirty buffer "), 54_000)[:699_989]
 		n, err := w.ReadAt(hole, 11)
 		require.NoError(t, err)
 		require.Equal(t, len(hole), n)

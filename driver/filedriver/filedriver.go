@@ -18,7 +18,9 @@
 // is kept by flock(2), which programs that do not lock do not heed. Where the
 // process may not change owners, new files keep the owner of the process; where
 // it does not own a file, reading it may update its access time. A crash may
-// leave a new directory, or a temporary, with the owner of the process.
+// leave a new directory, or a temporary, with the owner of the process. A
+// Version is as fine as the file system's clock: before Linux 6.13 a change in
+// place that keeps the size, in the same tick as the one before, does not show.
 package filedriver
 
 import (

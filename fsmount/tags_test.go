@@ -1,0 +1,222 @@
+package fsmount_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTagLinks(t *testing.T) {
+	onEach(t, serveOptions{}, []mountCase{
+		{"ln -s takes targets of all forms", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1")
+			r.ok(t, `cp "$1" "$R/_manifests/alias"`, i.manifest.path)
+			for _, target := range []string{
+				"v1", "./v1", "../_tags/v1", r.dir() + "/_tags/v1", i.manifest.digest(),
+				"../_manifests/sha256/" + i.manifest.hex, "../_manifests/" + i.manifest.digest(),
+				r.dir() + "/_manifests/sha256/" + i.manifest.hex, "../_manifests/alias",
+			} {
+				r.ok(t, `ln -s "$1" "$R/_tags/made"`, target)
+				r.requireTag(t, "made", i.manifest)
+				r.ok(t, `rm "$R/_tags/made"`)
+			}
+		}},
+		{"targets that are no manifest are invalid arguments", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1")
+			for _, target := range []string{
+				"/etc/passwd", "../../..", "../_blobs", "..", "../_uploads/x", "sha256:abc", "a b", "/",
+				"../_blobs/sha256/" + i.layers[0].hex,
+			} {
+				r.fails(t, "Invalid argument", `ln -s "$1" "$R/_tags/made"`, target)
+			}
+			r.errorsSay(t, "symlink", "/"+r.name+"/_tags/made", "/etc/passwd")
+			require.Equal(t, "v1", r.ok(t, `ls "$R/_tags"`))
+		}},
+		{"targets that are not there are no such file", func(t *testing.T, r *repo) {
+			for _, target := range []string{"nothing", "sha256:" + strings.Repeat("0", 64), "../_manifests/sha256/" + strings.Repeat("0", 64)} {
+				r.fails(t, "No such file", `ln -s "$1" "$R/_tags/made"`, target)
+			}
+			require.Empty(t, r.ok(t, `ls "$R/_tags"`))
+		}},
+		{"names outside the grammar are refused", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image")
+			r.fails(t, "Invalid argument", `ln -s "$1" "$R/_tags/-x"`, i.manifest.digest())
+			r.fails(t, "Invalid argument", `ln -s "$1" "$R/_tags/a b"`, i.manifest.digest())
+			r.fails(t, "Invalid argument", `cp "$1" "$R/_tags/a+b"`, i.manifest.path)
+			r.fails(t, "File name too long", `ln -s "$1" "$R/_tags/$2"`, i.manifest.digest(), strings.Repeat("x", 129))
+			r.ok(t, `ln -s "$1" "$R/_tags/$2"`, i.manifest.digest(), strings.Repeat("x", 128))
+		}},
+		{"an existing tag is retagged with ln -sfn, ln -sf and mv, not with ln -s", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b", "v2")
+			r.fails(t, "File exists", `ln -s v2 "$R/_tags/v1"`)
+			r.requireTag(t, "v1", a.manifest)
+			r.ok(t, `ln -sfn v2 "$R/_tags/v1"`)
+			r.requireTag(t, "v1", b.manifest)
+			r.ok(t, `ln -sf "$1" "$R/_tags/v1"`, a.manifest.digest())
+			r.requireTag(t, "v1", a.manifest)
+			r.ok(t, `ln -s v2 "$R/_tags/.new"; mv -T "$R/_tags/.new" "$R/_tags/v1"`)
+			r.requireTag(t, "v1", b.manifest)
+			require.Equal(t, "v1\nv2", r.ok(t, `ls -A "$R/_tags"`), "no temporaries are left")
+		}},
+		{"a retag to what cannot be leaves the tag as it was", func(t *testing.T, r *repo) {
+			a := r.pushed(t, "a", "v1")
+			r.fails(t, "Invalid argument", `ln -sfn /etc/passwd "$R/_tags/v1"`)
+			r.requireTag(t, "v1", a.manifest)
+		}},
+		{"cp -P and hard links tag", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1")
+			r.ok(t, `cp -P "$R/_tags/v1" "$R/_tags/v2"`)
+			r.requireTag(t, "v2", i.manifest)
+			r.ok(t, `ln "$R/_manifests/sha256/$1" "$R/_tags/v3"`, i.manifest.hex)
+			r.requireTag(t, "v3", i.manifest)
+			r.ok(t, `ln "$R/_tags/v1" "$R/_tags/v4"`)
+			r.requireTag(t, "v4", i.manifest)
+			r.fails(t, "Invalid argument", `ln "$R/_blobs/sha256/$1" "$R/_tags/v5"`, i.layers[0].hex)
+		}},
+		{"names like those of the temporaries of ln and sed become tags after a moment", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1")
+			r.ok(t, `ln -s v1 "$R/_tags/Cuba12345"; cp "$1" "$R/_tags/sedan12345"`, i.manifest.path)
+			r.requireTag(t, "sedan12345", i.manifest) // longer than the pattern: at once
+			r.ok(t, `ln -s v1 "$R/_tags/Cubaba12"; cp "$1" "$R/_tags/sedimen12"`, i.manifest.path)
+			r.ok(t, `cmp "$1" "$R/_tags/sedimen12"`, i.manifest.path)
+			for _, tag := range []string{"Cubaba12", "sedimen12"} {
+				r.until(t, `ls "$R/_tags" | grep -x "$1"`, tag)
+				r.requireTag(t, tag, i.manifest)
+			}
+		}},
+		{"a tag names a manifest by a constant length", func(t *testing.T, r *repo) {
+			r.pushed(t, "image", "v1")
+			require.Equal(t, r.ok(t, `readlink -n "$R/_tags/v1" | wc -c`), r.ok(t, `stat -c %s "$R/_tags/v1"`))
+		}},
+	})
+}
+
+func TestTagMoves(t *testing.T) {
+	onEach(t, serveOptions{}, []mountCase{
+		{"mv renames a tag, and replaces another", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b", "v2")
+			r.ok(t, `mv "$R/_tags/v1" "$R/_tags/v3"`)
+			r.isGone(t, r.dir()+"/_tags/v1")
+			r.requireTag(t, "v3", a.manifest)
+			r.ok(t, `mv "$R/_tags/v2" "$R/_tags/v3"`)
+			r.requireTag(t, "v3", b.manifest)
+			require.Equal(t, "v3", r.ok(t, `ls "$R/_tags"`))
+			r.fails(t, "subdirectory of itself", `mv "$R/_tags/v3" "$R/_tags/-x"`) // so mv puts EINVAL
+			r.fails(t, "Operation not permitted", `mv "$R/_tags/v3" "$R/_blobs/v3"`)
+			r.requireTag(t, "v3", b.manifest)
+		}},
+		{"while a tag is renamed it is never under both names, or neither", func(t *testing.T, r *repo) {
+			r.pushed(t, "a", "old")
+			mover := r.start(t, "sh", "-ec", `for i in $(seq 40); do mv "$R/_tags/old" "$R/_tags/new"; mv "$R/_tags/new" "$R/_tags/old"; done; echo done`)
+			reader := r.start(t, "sh", "-ec", `while read line; do ls "$R/_tags" | wc -l; done`)
+			moved := make(chan string)
+			go func() {
+				line, _ := mover.stdout.ReadString('\n')
+				moved <- line
+			}()
+			for looks := 0; ; looks++ {
+				_, err := reader.stdin.Write([]byte("look\n"))
+				require.NoError(t, err)
+				require.Equal(t, "1", reader.line(t))
+				select {
+				case line := <-moved:
+					require.Equal(t, "done\n", line, "%s", mover.stderr)
+					require.Positive(t, looks)
+					return
+				default:
+				}
+			}
+		}},
+		{"while a tag is moved it is never missing and never empty", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "latest"), r.pushed(t, "b")
+			mover := r.start(t, "sh", "-ec", `for i in $(seq 40); do ln -sfn "$1" "$R/_tags/latest"; ln -sfn "$2" "$R/_tags/latest"; done; echo done`,
+				"sh", b.manifest.digest(), a.manifest.digest())
+			reader := r.start(t, "sh", "-ec", `while read line; do sha256sum < "$R/_tags/latest"; done`)
+			moved := make(chan string)
+			go func() {
+				line, _ := mover.stdout.ReadString('\n')
+				moved <- line
+			}()
+			for seen := map[string]int{}; ; {
+				_, err := reader.stdin.Write([]byte("look\n"))
+				require.NoError(t, err)
+				got := reader.line(t)[:64]
+				require.Contains(t, []string{a.manifest.hex, b.manifest.hex}, got)
+				seen[got]++
+				select {
+				case line := <-moved:
+					require.Equal(t, "done\n", line, "%s", mover.stderr)
+					require.Len(t, seen, 2, "the reader saw no move: %v", seen)
+					return
+				default:
+				}
+			}
+		}},
+		{"rm untags and nothing else", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1", "v2")
+			r.ok(t, `rm "$R/_tags/v1"`)
+			r.isGone(t, r.dir()+"/_tags/v1")
+			r.requireTag(t, "v2", i.manifest)
+			r.ok(t, `rm "$R/_tags/v2"; cmp "$1" "$R/_manifests/sha256/$2"`, i.manifest.path, i.manifest.hex)
+			require.Empty(t, r.ok(t, `ls "$R/_tags"`))
+			r.fails(t, "No such file", `rm "$R/_tags/v2"`)
+			if r.mount.store != "" {
+				r.ok(t, `find "$STORE/registryfs/trash" -path "*/$1/v2/current/link" | grep .`, r.name)
+			}
+		}},
+	})
+}
+
+func TestWritingThroughATag(t *testing.T) {
+	tools := []struct{ name, script string }{
+		{"cp", `cp "$1" "$R/_tags/latest"`},
+		{"the shell", `cat "$1" > "$R/_tags/latest"`},
+		{"tee", `tee "$R/_tags/latest" < "$1" > /dev/null`},
+		{"dd", `dd if="$1" of="$R/_tags/latest" status=none`},
+		{"install", `install -m 644 "$1" "$R/_tags/latest"`},
+		{"rsync", `rsync "$1" "$R/_tags/latest"`},
+	}
+	var cases []mountCase
+	for _, tool := range tools {
+		cases = append(cases, mountCase{tool.name + " moves the tag, again and again", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "latest"), r.image(t, "b")
+			r.pushBlobs(t, b.blobs()...)
+			for range 2 {
+				r.ok(t, tool.script, b.manifest.path)
+				r.requireTag(t, "latest", b.manifest)
+				r.ok(t, tool.script, a.manifest.path)
+				r.requireTag(t, "latest", a.manifest)
+			}
+			r.ok(t, `cmp "$1" "$R/_manifests/sha256/$2"`, b.manifest.path, b.manifest.hex)
+		}})
+	}
+	cases = append(cases,
+		mountCase{"a bad manifest leaves the tag as it was", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "latest"), r.image(t, "b")
+			r.fails(t, "No data available", `cp "$1" "$R/_tags/latest"`, b.manifest.path)
+			r.fails(t, "Invalid argument", `cp /etc/passwd "$R/_tags/latest"`)
+			r.requireTag(t, "latest", a.manifest)
+		}},
+		mountCase{"writing to where the tag leads is not writing to the tag", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "latest"), r.image(t, "b")
+			r.pushBlobs(t, b.blobs()...)
+			r.fails(t, "Bad message", `cp "$1" "$(readlink -f "$R/_tags/latest")"`, b.manifest.path)
+			r.requireTag(t, "latest", a.manifest)
+			r.isGone(t, r.dir()+"/_manifests/sha256/"+b.manifest.hex)
+		}},
+		mountCase{"appending to a tag is not permitted", func(t *testing.T, r *repo) {
+			a := r.pushed(t, "a", "latest")
+			r.fails(t, "Operation not permitted", `dd if=/etc/passwd of="$R/_tags/latest" oflag=append conv=notrunc`)
+			r.requireTag(t, "latest", a.manifest)
+		}},
+		mountCase{"through another tag's link it moves that tag alone", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1", "latest"), r.image(t, "b")
+			r.pushBlobs(t, b.blobs()...)
+			r.ok(t, `cp "$1" "$R/_tags/latest"`, b.manifest.path)
+			r.requireTag(t, "latest", b.manifest)
+			r.requireTag(t, "v1", a.manifest)
+		}},
+	)
+	onEach(t, serveOptions{AttrTimeout: 0}, cases)
+}
