@@ -84,7 +84,7 @@ func (d algDir) Create(ctx context.Context, req *fuse.CreateRequest, resp *fuse.
 }
 
 func (d algDir) Symlink(ctx context.Context, req *fuse.SymlinkRequest) (fusefs.Node, error) {
-	return d.fs.symlink(ctx, d, d.place, req)
+	return d.fs.symlink(ctx, d.place, req)
 }
 
 func (d algDir) Link(ctx context.Context, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {

@@ -151,7 +151,7 @@ func TestExistingDigestName(t *testing.T) {
 			r.fails(t, "Operation not permitted", `mv "$R/_blobs/sha256/$1" "$R/_blobs/sha256/$2"`, f.hex, other.hex)
 			r.fails(t, "Operation not permitted", `mv "$R/_blobs/sha256/$1" "$R/_blobs/name"`, f.hex)
 			r.fails(t, "Operation not permitted", `mv "$R/_manifests/sha256/$1" "$R/_tags/v1"`, i.manifest.hex)
-			r.fails(t, "Operation not permitted", `mv "$R/_blobs/sha256/$1" "$M/team/elsewhere/_blobs/sha256/$1"`, f.hex)
+			r.fails(t, "Operation not permitted", `mkdir -p "$M/team/elsewhere"; mv "$R/_blobs/sha256/$1" "$M/team/elsewhere/_blobs/sha256/$1"`, f.hex)
 			r.requireBlob(t, f)
 			require.Equal(t, "sha256", r.ok(t, `ls "$R/_blobs"`))
 			require.Empty(t, r.ok(t, `ls "$R/_tags"`))

@@ -144,3 +144,5 @@ func (r *repo) requireBlob(t *testing.T, want file) {
 	t.Helper()
 	require.Equal(t, want.hex, r.ok(t, `sha256sum < "$R/_blobs/sha256/$1" | cut -c-64`, want.hex))
 }
+
+func (f file) content() ([]byte, error) { return os.ReadFile(f.path) }

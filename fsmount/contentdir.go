@@ -87,7 +87,7 @@ func (d contentDir) Create(ctx context.Context, req *fuse.CreateRequest, resp *f
 }
 
 func (d contentDir) Symlink(ctx context.Context, req *fuse.SymlinkRequest) (fusefs.Node, error) {
-	return d.fs.symlink(ctx, d, d.place, req)
+	return d.fs.symlink(ctx, d.place, req)
 }
 
 func (d contentDir) Link(ctx context.Context, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {

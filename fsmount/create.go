@@ -2,6 +2,8 @@ package fsmount
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
@@ -17,10 +19,8 @@ func (f *fileSystem) localNode(p place, name string) fusefs.Node {
 		return nil
 	case l.file != nil:
 		return l.file
-	case l.alias != "":
-		return aliasLink{fs: f, place: p, name: name}
 	default:
-		return tempLink{fs: f, place: p, name: name, text: l.link}
+		return f.namedLink(p, name)
 	}
 }
 
@@ -48,12 +48,11 @@ func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateR
 
 // symlink makes a tag, an alias, or a temporary that becomes one of them when
 // it is renamed.
-func (f *fileSystem) symlink(ctx context.Context, dir fusefs.Node, p place, req *fuse.SymlinkRequest) (fusefs.Node, error) {
+func (f *fileSystem) symlink(ctx context.Context, p place, req *fuse.SymlinkRequest) (fusefs.Node, error) {
 	node, err := f.makeLink(ctx, req.Header.Pid, p, req.NewName, req.Target)
 	if err != nil {
 		return nil, f.fail(&req.Header, "symlink", p.join(req.NewName), err)
 	}
-	f.forget(dir, req.NewName)
 	return node, nil
 }
 
@@ -74,7 +73,7 @@ func (f *fileSystem) makeLink(ctx context.Context, tid uint32, p place, name, te
 	default:
 		return f.setLinkOrWait(ctx, tid, p, name, text)
 	}
-	return tempLink{fs: f, place: p, name: name, text: text}, nil
+	return f.namedLink(p, name), nil
 }
 
 // tagLater makes a link a tag unless it is renamed first.
@@ -90,15 +89,24 @@ func (f *fileSystem) tagLater(p place, name, text string) {
 	})
 }
 
-// setLinkOrWait is setLink, but a tag that rsync makes may wait for its
-// manifest.
+// setLinkOrWait is setLink, but what rsync links to may come later: a tag
+// waits for its manifest, and an alias is set before its content is there.
 func (f *fileSystem) setLinkOrWait(ctx context.Context, tid uint32, p place, name, text string) (fusefs.Node, error) {
 	node, from, err := f.setLink(ctx, p, name, text)
-	if a, ok := awaitedBy(p.repo, from, err); ok && p.view == viewTags && from.repo == p.repo && commandOf(tid) == "rsync" {
-		f.postpone(a, pendingTag{p, name, text})
-		return tempLink{fs: f, place: p, name: name, text: text}, nil
+	if err == nil || from.repo != p.repo || commandOf(tid) != "rsync" {
+		return node, err
 	}
-	return node, err
+	if a, ok := awaitedBy(p.repo, from, err); ok && p.view == viewTags {
+		f.postpone(a, pendingTag{p, name, text})
+		return f.namedLink(p, name), nil
+	}
+	t, targetErr := p.targetOf(name)
+	isAlias := targetErr == nil && (t.means == aBlobAlias || t.means == aManifestAlias)
+	if isAlias && from.view == p.view && errors.Is(err, fs.ErrNotExist) {
+		f.names.putAlias(p, name, from.digest)
+		return f.namedLink(p, name), nil
+	}
+	return nil, err
 }
 
 // setLink makes a name what the text of a symlink leads to.
@@ -133,10 +141,10 @@ func (f *fileSystem) setContent(ctx context.Context, p place, name string, from 
 		if err := repo.Tags().Tag(ctx, name, from.digest); err != nil {
 			return nil, err
 		}
-		return f.tagLink(p, name), nil
+		return f.namedLink(p, name), nil
 	case aBlobAlias, aManifestAlias:
 		f.names.putAlias(p, name, from.digest)
-		return aliasLink{fs: f, place: p, name: name}, nil
+		return f.namedLink(p, name), nil
 	case aBlob, aManifest:
 		return blobFile{f, p.repo, from.digest}, nil
 	default:
@@ -208,7 +216,9 @@ func (f *fileSystem) link(ctx context.Context, dir fusefs.Node, p place, req *fu
 	if err != nil {
 		return nil, f.fail(&req.Header, "link", p.join(req.NewName), err)
 	}
-	f.forget(dir, req.NewName)
+	if _, isContent := node.(blobFile); !isContent || p.alg == "" {
+		f.forget(dir, req.NewName)
+	}
 	return node, nil
 }
 
@@ -231,12 +241,12 @@ func (f *fileSystem) linkTo(ctx context.Context, p place, name string, old fusef
 			return nil, err
 		}
 		return blobFile{f, p.repo, old.digest}, nil
-	case tagLink:
-		tag, err := f.tag(ctx, old.place.repo, old.name)
+	case *namedLink:
+		from, err := f.leadsTo(ctx, old.name())
 		if err != nil {
 			return nil, err
 		}
-		return f.setContent(ctx, p, name, source{old.place.repo, viewManifests, tag.Digest})
+		return f.setContent(ctx, p, name, from)
 	case *stagedFile:
 		if old.goal().place.repo != p.repo {
 			return nil, refuse(errCrossDevice, "a file being written belongs to its repository")

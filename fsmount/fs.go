@@ -37,6 +37,7 @@ type fileSystem struct {
 	recent    *recent
 	handles   *handles
 	pending   *pending
+	links     *namedLinks
 
 	server  *fusefs.Server // nil without a kernel
 	closing atomic.Bool
@@ -67,6 +68,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		recent:    newRecent(),
 		handles:   newHandles(),
 		pending:   newPending(),
+		links:     newNamedLinks(),
 	}
 }
 
@@ -144,9 +146,10 @@ func (f *fileSystem) newStaging(repo string) (*staging, error) {
 // isClosing reports whether files can no longer be opened for writing.
 func (f *fileSystem) isClosing() bool { return f.closing.Load() }
 
-// forget makes the kernel look for a name again. Handlers that cannot set how
-// long their answer is valid start it, in a goroutine: the kernel holds the
-// directory until the handler has answered.
+// forget makes the kernel look for a name again. LINK answers with a node of
+// the kind of the old one and cannot set how long that is valid; a goroutine
+// makes up for it, since the kernel holds the directory until the handler has
+// answered. It is not for names that are made often: see namedLink.
 func (f *fileSystem) forget(dir fusefs.Node, name string) {
 	if f.server == nil {
 		return

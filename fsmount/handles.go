@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	fusefs "bazil.org/fuse/fs"
 )
@@ -71,6 +72,31 @@ func (hs *handles) sync(ctx context.Context, node fusefs.Node) error {
 		errs = append(errs, h.bytes.sync(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// releasePause is how long the release of a closed file is waited for.
+const releasePause = time.Second
+
+// released waits for the handles of a node that seem to be closed, and reports
+// whether the node is not open any more.
+func (hs *handles) released(ctx context.Context, node fusefs.Node) bool {
+	hs.mu.Lock()
+	open := hs.byNode[node]
+	hs.mu.Unlock()
+	late := time.After(releasePause)
+	for _, h := range open {
+		if !h.isClosing() {
+			return false
+		}
+		select {
+		case <-h.gone:
+		case <-late:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // all is every handle.

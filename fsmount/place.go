@@ -4,6 +4,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"registryfs/digest"
 	"registryfs/storage"
@@ -91,6 +92,8 @@ func isScratch(name string) bool {
 func (p place) meaningOf(name string) (meaning, error) {
 	_, isDigest := p.digestOf(name)
 	switch {
+	case len(name) > syscall.NAME_MAX:
+		return means, refuse(errNameTooLong, "a name has at most 255 bytes")
 	case p.view == viewUploads:
 		return means, refuse(errPerm, "uploads begin by writing a file in _blobs")
 	case isScratch(name):

@@ -19,7 +19,11 @@ func (f *fileSystem) rename(ctx context.Context, p place, req *fuse.RenameReques
 	if !ok {
 		return f.fail(&req.Header, "rename", from, refuse(errPerm, "it cannot be moved there"))
 	}
-	return f.fail(&req.Header, "rename", from, f.renameName(ctx, req.Header.Pid, p, req.OldName, to, req.NewName))
+	if err := f.renameName(ctx, req.Header.Pid, p, req.OldName, to, req.NewName); err != nil {
+		return f.fail(&req.Header, "rename", from, err)
+	}
+	f.links.rename(placeName{p, req.OldName}, placeName{to, req.NewName})
+	return nil
 }
 
 // placeOf is the place that a directory is.
@@ -82,11 +86,11 @@ func (f *fileSystem) renameTag(ctx context.Context, p place, name string, to pla
 	if err != nil {
 		return err
 	}
-	if to.view != viewTags {
+	if to.view != viewTags || isScratch(newName) {
 		if _, err := repo.Tags().Get(ctx, name); err != nil {
 			return err
 		}
-		return refuse(errPerm, "a tag can be moved only to a tag")
+		return refuse(errPerm, "a tag can be moved only to a tag: a temporary would not last")
 	}
 	if to.repo == p.repo {
 		return repo.Tags().Rename(ctx, name, newName)
@@ -147,7 +151,7 @@ func (f *fileSystem) renameUpload(ctx context.Context, p place, id string, to pl
 	if err != nil {
 		return err
 	}
-	u, err := repo.Blobs().Resume(ctx, id)
+	u, err := uploadFile{f, p, id}.take(ctx, repo.Blobs())
 	if err != nil {
 		return err
 	}

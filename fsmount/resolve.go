@@ -2,6 +2,8 @@ package fsmount
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -46,6 +48,22 @@ func (f *fileSystem) resolve(ctx context.Context, p place, text string) (source,
 		return source{repo, v, l.alias}, nil
 	}
 	return source{}, refuse(errInvalid, "it leads to nothing that can be named: "+text)
+}
+
+// leadsTo finds the content that a link leads to.
+func (f *fileSystem) leadsTo(ctx context.Context, at placeName) (source, error) {
+	tag, err := f.linkedTag(ctx, at)
+	if err == nil {
+		return source{at.place.repo, viewManifests, tag.Digest}, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return source{}, err
+	}
+	l, ok := f.names.get(at.place, at.name)
+	if !ok || l.alias == "" {
+		return source{}, err
+	}
+	return source{at.place.repo, at.place.view, l.alias}, nil
 }
 
 // locate finds content by its digest in a view of a repository; a tag's digest

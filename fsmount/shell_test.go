@@ -110,13 +110,14 @@ lines:
 	return ""
 }
 
-// until runs a script again and again until it succeeds.
-func (r *repo) until(t *testing.T, script string, args ...string) {
+// until runs a script again and again until it succeeds, and returns what it
+// prints.
+func (r *repo) until(t *testing.T, script string, args ...string) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		got := r.sh(t, script, args...)
 		if got.status == 0 {
-			return
+			return strings.TrimSuffix(got.stdout, "\n")
 		}
 		require.True(t, time.Now().Before(deadline), "never: %s\n%s%s", script, got.stdout, got.stderr)
 	}

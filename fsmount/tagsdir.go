@@ -35,7 +35,7 @@ func (d tagsDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse
 		if err == nil || errors.Is(err, storage.ErrCorrupt) {
 			// A tag that cannot be read is still one that can be replaced.
 			resp.EntryValid = d.fs.options.AttrTimeout
-			return d.fs.tagLink(d.place, req.Name), nil
+			return d.fs.namedLink(d.place, req.Name), nil
 		}
 		if !errors.Is(err, storage.ErrTagUnknown) {
 			return nil, d.fs.fail(&req.Header, "lookup", d.place.join(req.Name), err)
@@ -68,7 +68,7 @@ func (d tagsDir) Create(ctx context.Context, req *fuse.CreateRequest, resp *fuse
 }
 
 func (d tagsDir) Symlink(ctx context.Context, req *fuse.SymlinkRequest) (fusefs.Node, error) {
-	return d.fs.symlink(ctx, d, d.place, req)
+	return d.fs.symlink(ctx, d.place, req)
 }
 
 func (d tagsDir) Link(ctx context.Context, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
@@ -90,4 +90,12 @@ func (f *fileSystem) tag(ctx context.Context, repo, name string) (storage.Tag, e
 		return storage.Tag{}, err
 	}
 	return r.Tags().Get(ctx, name)
+}
+
+// linkedTag is the value of a tag, where a link is one.
+func (f *fileSystem) linkedTag(ctx context.Context, at placeName) (storage.Tag, error) {
+	if at.place.view != viewTags || storage.CheckTag(at.name) != nil {
+		return storage.Tag{}, storage.ErrTagUnknown
+	}
+	return f.tag(ctx, at.place.repo, at.name)
 }

@@ -51,6 +51,8 @@ func (f *fileSystem) publish(ctx context.Context, t target, s *staging) (publica
 	// From here on a signal to the writer no longer counts: it has closed the
 	// file.
 	ctx = context.WithoutCancel(ctx)
+	// Before the name can be found, and again below, when it surely is.
+	f.recent.note(t.place, t.name)
 	var made publication
 	switch t.means {
 	case aBlob, aBlobAlias:

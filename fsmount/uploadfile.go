@@ -2,6 +2,7 @@ package fsmount
 
 import (
 	"context"
+	"errors"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
@@ -79,7 +80,7 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 	if u.fs.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
-	upload, err := blobs.Resume(ctx, u.id)
+	upload, err := u.take(ctx, blobs)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +92,16 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 	h := u.fs.newWriteHandle(u, bytes, tid)
 	h.goal = target{place: u.place, name: u.id, means: anUpload}
 	return h, nil
+}
+
+// take makes the upload the caller's own. Who has just closed it does not hold
+// it up.
+func (u uploadFile) take(ctx context.Context, blobs storage.BlobStore) (storage.Upload, error) {
+	upload, err := blobs.Resume(ctx, u.id)
+	if errors.Is(err, storage.ErrUploadBusy) && u.fs.handles.released(ctx, u) {
+		return blobs.Resume(ctx, u.id)
+	}
+	return upload, err
 }
 
 func (u uploadFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {

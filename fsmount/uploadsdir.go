@@ -63,7 +63,7 @@ func (d uploadsDir) cancel(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	u, err := repo.Blobs().Resume(ctx, id)
+	u, err := uploadFile{d.fs, d.place, id}.take(ctx, repo.Blobs())
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,9 @@ type writeHandle struct {
 	published   []publication // by this handle, oldest first
 	verdict     error         // of the last flush, until more is written
 	interrupted bool          // the last to flush was dying
+	flushed     bool          // by the opener, since the last write
 	ended       bool
+	gone        chan struct{} // closed when ended
 }
 
 var (
@@ -47,7 +49,7 @@ var (
 )
 
 func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32) *writeHandle {
-	h := &writeHandle{fs: f, node: node, bytes: bytes, tid: tid, tgid: threadGroup(tid)}
+	h := &writeHandle{fs: f, node: node, bytes: bytes, tid: tid, tgid: threadGroup(tid), gone: make(chan struct{})}
 	f.handles.add(h)
 	return h
 }
@@ -70,7 +72,7 @@ func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 	n, err := h.bytes.writeAt(ctx, req.Data, req.Offset)
 	resp.Size = n
 	h.mu.Lock()
-	h.verdict = nil
+	h.verdict, h.flushed = nil, false
 	h.mu.Unlock()
 	return h.fs.fail(&req.Header, "write", h.target().path(), err)
 }
@@ -79,6 +81,7 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.target()
+	h.flushed = h.flushed || h.isOpener(req.Header.Pid)
 	if h.ended || !t.isCommitted() {
 		return nil
 	}
@@ -165,7 +168,8 @@ func (h *writeHandle) end(ctx context.Context, mayPublish bool) {
 		return
 	}
 	h.ended = true
-	h.fs.handles.remove(h)
+	defer close(h.gone)
+	defer h.fs.handles.remove(h) // last: who waits for the file looks here
 	if h.file != nil && h.bytes == h.file.content() {
 		defer h.file.closed()
 	}
@@ -202,6 +206,14 @@ func (h *writeHandle) isAwaited(t target) bool {
 	}
 	l, ok := h.fs.names.get(t.place, t.name)
 	return ok && l.file == h.file
+}
+
+// isClosing reports whether the file seems to be closed, though the kernel has
+// not released it yet: it does that some time after close(2).
+func (h *writeHandle) isClosing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.flushed
 }
 
 func (h *writeHandle) drop(ctx context.Context) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"registryfs/digest"
@@ -97,10 +98,17 @@ func (e *MissingError) Error() string {
 	return b.String()
 }
 
-// orNil is e, or nil where nothing is missing.
+// orNil is e, or nil where nothing is missing. A blob that is referenced more
+// than once is listed once.
 func (e *MissingError) orNil() error {
 	if len(e.Blobs) == 0 && len(e.Manifests) == 0 {
 		return nil
 	}
+	listed := map[digest.Digest]bool{}
+	e.Blobs = slices.DeleteFunc(e.Blobs, func(d digest.Digest) bool {
+		again := listed[d]
+		listed[d] = true
+		return again
+	})
 	return e
 }

@@ -81,11 +81,12 @@ func (l links) enumerate(ctx context.Context, fn func(digest.Digest) error) erro
 			if err != nil {
 				continue
 			}
-			// A registry that deletes a link leaves its directory.
-			if _, err := l.driver.Stat(ctx, linkPath(l.dir, d)); err != nil {
-				if errors.Is(err, driver.ErrNotExist) {
-					continue
-				}
+			// A registry that deletes a link leaves its directory. What can be
+			// no link at all does not keep the others from being found.
+			switch _, err := l.driver.Stat(ctx, linkPath(l.dir, d)); {
+			case errors.Is(err, driver.ErrNotExist), errors.Is(err, driver.ErrInvalidPath):
+				continue
+			case err != nil:
 				return err
 			}
 			if err := fn(d); err != nil {

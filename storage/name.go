@@ -7,15 +7,20 @@ import (
 	"github.com/distribution/reference"
 )
 
-// MaxTag is the length in bytes of the longest tag.
-const MaxTag = 128
+const (
+	// MaxName is the length in bytes of the longest repository name.
+	MaxName = reference.RepositoryNameTotalLengthMax
+	// MaxTag is the length in bytes of the longest tag.
+	MaxTag = 128
+)
 
 // CheckName reports a repository name that the distribution specification does
 // not allow, as [ErrNameInvalid].
 func CheckName(name string) error {
-	// The grammar of references begins with a host, which may hold upper case
-	// and a port; names in a store have none.
-	if strings.ContainsAny(name, ":ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+	// The grammar of references begins with a host, which may be of any length,
+	// in upper case, an address in brackets and with a port; names in a store
+	// have none.
+	if len(name) > MaxName || strings.ContainsAny(name, ":[ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		return fmt.Errorf("%w: %q", ErrNameInvalid, name)
 	}
 	if _, err := reference.WithName(name); err != nil {

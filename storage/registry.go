@@ -93,7 +93,7 @@ func (r *registry) Stat(ctx context.Context, name string) (Entry, error) {
 	for _, child := range children {
 		if isReserved(path.Base(child)) {
 			entry.Repository = true
-		} else {
+		} else if CheckName(path.Join(name, path.Base(child))) == nil {
 			entry.Namespace = true
 		}
 	}

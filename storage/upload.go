@@ -269,6 +269,7 @@ func (u *upload) Cancel(ctx context.Context) error {
 		return nil
 	}
 	u.ended = true
+	ctx = context.WithoutCancel(ctx) // a caller whose context ended cancels next
 	err := u.writer.Cancel(ctx)
 	return u.repo.fail("cancel", u.id, errors.Join(err, u.repo.discardUpload(ctx, u.id)))
 }
@@ -276,10 +277,12 @@ func (u *upload) Cancel(ctx context.Context) error {
 // wrote takes note of bytes that are in the file now.
 func (u *upload) wrote(p []byte, off int64) {
 	switch {
+	case len(p) == 0:
+		return
 	case off == u.hashed:
 		u.hash.Write(p)
 		u.hashed += int64(len(p))
-	case off < u.hashed && len(p) > 0:
+	case off < u.hashed:
 		u.hashed = -1
 	}
 	u.size = max(u.size, off+int64(len(p)))

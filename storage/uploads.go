@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,6 +63,7 @@ func listUploads(ctx context.Context, repo *repository) ([]UploadInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(dirs)
 	infos := make([]UploadInfo, 0, len(dirs))
 	for _, dir := range dirs {
 		info, err := statUpload(ctx, repo, path.Base(dir))

@@ -97,7 +97,7 @@ func (v *verifier) check(ctx context.Context, d digest.Digest, version string, o
 	case <-ctx.Done():
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		if p.waiters--; p.waiters == 0 {
+		if p.waiters--; p.waiters == 0 && v.passes[key] == p {
 			p.cancel()
 			delete(v.passes, key) // a later caller begins afresh
 		}

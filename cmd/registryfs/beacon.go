@@ -33,16 +33,13 @@ func beaconName(m *mountinfo.Info, slot int) string {
 	return fmt.Sprintf("@registryfs/%d:%d/%d", m.Major, m.Minor, slot)
 }
 
-// lightBeacon makes this process known as the daemon of the mount at dir until
-// it ends, or closes the result.
-func lightBeacon(dir string) (io.Closer, error) {
-	m, err := mountAt(dir)
-	if err != nil {
-		return nil, err
-	}
+// lightBeacon makes this process known as the daemon of a mount until it ends,
+// or closes the result. m may be nil: a mount that is gone already.
+func lightBeacon(m *mountinfo.Info) (io.Closer, error) {
 	if m == nil {
 		return nil, errors.New("unmounted already")
 	}
+	var err error
 	for slot := range beaconSlots {
 		var l net.Listener
 		if l, err = net.Listen("unix", beaconName(m, slot)); err == nil {

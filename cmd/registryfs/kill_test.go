@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -48,6 +49,13 @@ func TestKilledDuringCopies(t *testing.T) {
 			out, err := work.StdoutPipe()
 			require.NoError(t, err)
 			require.NoError(t, work.Start())
+			// Whatever hangs is let go when the kernel ends the connection.
+			hung := make(chan struct{})
+			stuck := time.AfterFunc(patience, func() {
+				close(hung)
+				_ = exec.Command("umount", "-f", mnt).Run()
+			})
+			defer stuck.Stop()
 			var acknowledged []string
 			for lines := bufio.NewScanner(out); lines.Scan(); {
 				acknowledged = append(acknowledged, lines.Text())
@@ -57,6 +65,11 @@ func TestKilledDuringCopies(t *testing.T) {
 			}
 			_ = work.Wait()
 			_ = s.Wait()
+			select {
+			case <-hung:
+				require.FailNow(t, "what used the mount hangs after the kill")
+			default:
+			}
 			require.GreaterOrEqual(t, len(acknowledged), killAfter)
 			require.Less(t, len(acknowledged), blobs, "it was killed in the middle")
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -66,17 +67,23 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 	if err != nil {
 		return err
 	}
-	lit, err := lightBeacon(dir)
+	here, err := mountAt(dir)
+	if err == nil {
+		var lit io.Closer
+		if lit, err = lightBeacon(here); err == nil {
+			defer lit.Close()
+		}
+	}
 	if err != nil {
 		log.Warn("registryfs unmount will not wait for this daemon", "reason", err)
-	} else {
-		defer lit.Close()
 	}
 	ready(src, dir)
 	err = signals.wait(ctx, m, o.drainTimeout, log)
-	if errors.Is(err, errInterrupted) {
+	if errors.Is(err, errInterrupted) && here != nil {
 		// The second signal may have come before the first was served.
-		_ = fusermount(ctx, "-uz", dir)
+		if left, _ := mountAt(dir); left != nil && left.ID == here.ID {
+			_ = fusermount(ctx, "-uz", dir)
+		}
 	}
 	return err
 }

@@ -232,7 +232,9 @@ func TestShellsRetagWhileTheTagIsRead(t *testing.T) {
 		exit $status
 	`, filepath.Join(mnt, "team/app"), "moving", itoa(tagReads), a.root, b.root, stop)
 	require.Equal(t, 2, strings.Count(out, "moved"), out)
-	require.Contains(t, []string{a.root, b.root}, p.tagged(t, "team/app", "moving"))
+	last := p.tagged(t, "team/app", "moving")
+	require.Contains(t, []string{a.root, b.root}, last)
+	awaitTag(t, mnt, "team/app", "moving", last)
 	require.Equal(t, []string{"moving", "other"}, p.tags(t, "team/app"), "no temporary is left")
 	t.Log(out)
 }

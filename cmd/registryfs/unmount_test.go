@@ -150,7 +150,7 @@ func TestBeaconOfAReusedDevice(t *testing.T) {
 	s := startServer(t, "mem:", mnt)
 	m, err := mountAt(mnt)
 	require.NoError(t, err)
-	second, err := lightBeacon(mnt)
+	second, err := lightBeacon(m)
 	require.NoError(t, err)
 	ds := findDaemons(m)
 	require.Len(t, ds, 2, "both are found")
@@ -164,6 +164,6 @@ func TestBeaconOfAReusedDevice(t *testing.T) {
 	require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
 	status, _ := s.end(t)
 	require.Equal(t, exitOK, status)
-	_, err = lightBeacon(mnt)
+	_, err = lightBeacon(nil)
 	require.Error(t, err, "not mounted")
 }

@@ -1,0 +1,126 @@
+package fsmount
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"syscall"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+)
+
+// namedLink is a symlink with a name of its own: a tag, an alias, or the
+// temporary of either. It answers what its name is now, and a rename gives it
+// its new name, as the kernel does with the entry that it keeps. So an entry
+// that is kept for long, as the library has it for a new symlink, is never
+// wrong, and need not be invalidated: an invalidation waits for the directory,
+// and a daemon that is killed meanwhile leaves a mount that hangs for ever.
+type namedLink struct {
+	symlink
+	fs *fileSystem
+	at placeName // guarded by the table
+}
+
+var (
+	_ fusefs.NodeReadlinker = (*namedLink)(nil)
+	_ fusefs.NodeForgetter  = (*namedLink)(nil)
+)
+
+// namedLinks is the symlinks that the kernel knows, by name.
+type namedLinks struct {
+	mu     sync.Mutex
+	byName map[placeName]*namedLink
+}
+
+func newNamedLinks() *namedLinks { return &namedLinks{byName: map[placeName]*namedLink{}} }
+
+// namedLink is the node of a name.
+func (f *fileSystem) namedLink(p place, name string) *namedLink {
+	at := placeName{p, name}
+	f.links.mu.Lock()
+	defer f.links.mu.Unlock()
+	l := f.links.byName[at]
+	if l == nil {
+		l = &namedLink{fs: f, at: at}
+		f.links.byName[at] = l
+	}
+	return l
+}
+
+// rename gives a link another name; what had that name is no longer found.
+func (ls *namedLinks) rename(from, to placeName) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byName[from]
+	if l == nil || from == to {
+		return
+	}
+	delete(ls.byName, from)
+	ls.byName[to] = l
+	l.at = to
+}
+
+// name is what the link is called now.
+func (l *namedLink) name() placeName {
+	l.fs.links.mu.Lock()
+	defer l.fs.links.mu.Unlock()
+	return l.at
+}
+
+func (l *namedLink) Forget() {
+	l.fs.links.mu.Lock()
+	defer l.fs.links.mu.Unlock()
+	if l.fs.links.byName[l.at] == l {
+		delete(l.fs.links.byName, l.at)
+	}
+}
+
+func (l *namedLink) Attr(ctx context.Context, a *fuse.Attr) error {
+	at := l.name()
+	size := contentSize
+	if at.place.view == viewTags {
+		size += len(manifestPrefix)
+	}
+	tag, err := l.fs.linkedTag(ctx, at)
+	var local local
+	if errors.Is(err, fs.ErrNotExist) {
+		var ok bool
+		if local, ok = l.fs.names.get(at.place, at.name); !ok {
+			return syscall.ENOENT
+		}
+		if local.alias == "" {
+			size = len(local.link)
+		}
+	}
+	l.fs.linkAttr(a, linkInode(at.place, at.name), size)
+	if err == nil {
+		a.Atime, a.Mtime, a.Ctime = tag.ModTime, tag.ModTime, tag.ModTime
+		a.Valid = l.fs.options.AttrTimeout
+	} else {
+		a.Valid = 0
+	}
+	return nil
+}
+
+func (l *namedLink) Readlink(ctx context.Context, req *fuse.ReadlinkRequest) (string, error) {
+	at := l.name()
+	tag, err := l.fs.linkedTag(ctx, at)
+	if err == nil {
+		l.fs.readlinks.note(req.Header.Pid, followed{place: at.place, name: at.name, digest: tag.Digest})
+		return contentText(manifestPrefix, tag.Digest), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", l.fs.fail(&req.Header, "readlink", at.place.join(at.name), err)
+	}
+	local, ok := l.fs.names.get(at.place, at.name)
+	switch {
+	case !ok || local.file != nil:
+		return "", syscall.ENOENT
+	case local.alias != "":
+		l.fs.readlinks.note(req.Header.Pid, followed{place: at.place, name: at.name, digest: local.alias})
+		return contentText("", local.alias), nil
+	}
+	return local.link, nil
+}
