@@ -2,12 +2,21 @@
 //
 // A [Digest] is the string "<algorithm>:<hex>" of the OCI image specification
 // (descriptor.md, "Digests"). SHA-256 is canonical: every blob has exactly one
-// canonical digest, and the store keeps it under that name. SHA-512 is known
-// too, as a provisional name.
+// canonical digest, and the store keeps it under that name. The others are
+// provisional: other names of the same content, which a store links to the
+// canonical one.
+//
+//	sha256:<64 hex>             canonical
+//	sha512:<128 hex>            provisional
+//	tarsum.v1+sha256:<64 hex>   provisional, of the files in a tar archive
+//	tarsum+sha256:<64 hex>      the same, version 0
 //
 // The type is opencontainers/go-digest's, so that descriptors of image-spec
 // carry it as it is; a Digest from outside is only valid once [Parse] or
-// [FromHex] has accepted it.
+// [FromHex] has accepted it. Methods of that type that hash (FromBytes,
+// Digester, Verifier) panic for a tarsum: use [Of] and [Matches].
+//
+// All functions are safe for concurrent use.
 package digest
 
 import (
@@ -32,6 +41,9 @@ const (
 	SHA256 = godigest.SHA256
 	// SHA512 is accepted as a provisional name of content.
 	SHA512 = godigest.SHA512
+	// TarsumV1 and TarsumV0 name what is in a tar archive (see [Tarsum]).
+	TarsumV1 Algorithm = "tarsum.v1+sha256"
+	TarsumV0 Algorithm = "tarsum+sha256"
 )
 
 var (
@@ -46,8 +58,18 @@ var (
 const MaxLength = len("sha512:") + 128
 
 // Parse checks s and returns it as a Digest. Errors: [ErrInvalid],
-// [ErrUnsupported].
+// [ErrUnsupported]; [ErrTarsumVersion], which is an ErrUnsupported too.
 func Parse(s string) (Digest, error) {
+	if isTarsum(s) {
+		t, err := ParseTarsum(s)
+		if err == nil {
+			err = t.Supported()
+		}
+		if err != nil {
+			return "", err
+		}
+		return Digest(s), nil
+	}
 	if len(s) > MaxLength {
 		return "", fmt.Errorf("%w: %d bytes long", ErrInvalid, len(s))
 	}
@@ -82,7 +104,8 @@ func IsCanonical(d Digest) bool { return d.Algorithm() == SHA256 }
 func IsAlgorithm(s string) bool { return known(Algorithm(s)) == nil }
 
 func known(a Algorithm) error {
-	if a == SHA256 || a == SHA512 {
+	switch a {
+	case SHA256, SHA512, TarsumV1, TarsumV0:
 		return nil
 	}
 	return fmt.Errorf("%w: %q", ErrUnsupported, a)

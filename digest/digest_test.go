@@ -26,7 +26,10 @@ func TestParse(t *testing.T) {
 		"sha512":              {"sha512:" + hex512OfNothing, nil},
 		"sha384":              {"sha384:" + strings.Repeat("a", 96), digest.ErrUnsupported},
 		"md5":                 {"md5:d41d8cd98f00b204e9800998ecf8427e", digest.ErrUnsupported},
-		"tarsum":              {"tarsum.v1+sha256:" + strings.Repeat("a", 32), digest.ErrUnsupported},
+		"tarsum":              {"tarsum.v1+sha256:" + hexOfNothing, nil},
+		"tarsum version 0":    {"tarsum+sha256:" + hexOfNothing, nil},
+		"tarsum of v2":        {"tarsum.v2+sha256:" + hexOfNothing, digest.ErrTarsumVersion},
+		"short tarsum":        {"tarsum.v1+sha256:" + hexOfNothing[32:], digest.ErrInvalid},
 		"empty":               {"", digest.ErrInvalid},
 		"no colon":            {hexOfNothing, digest.ErrInvalid},
 		"no algorithm":        {":" + hexOfNothing, digest.ErrInvalid},
@@ -89,6 +92,7 @@ func TestFromBytes(t *testing.T) {
 	require.Equal(t, digest.Digest("sha256:"+hexOfNothing), digest.FromBytes(nil))
 	require.True(t, digest.IsCanonical(digest.FromBytes([]byte("x"))))
 	require.False(t, digest.IsCanonical(digest.SHA512.FromString("x")))
+	require.False(t, digest.IsCanonical("tarsum+sha256:"+hexOfNothing))
 }
 
 // Both hashes must be linked in, or go-digest knows no digest at all.
@@ -99,10 +103,10 @@ func TestAlgorithmsAreAvailable(t *testing.T) {
 }
 
 func TestIsAlgorithm(t *testing.T) {
-	for _, s := range []string{"sha256", "sha512"} {
+	for _, s := range []string{"sha256", "sha512", "tarsum.v1+sha256", "tarsum+sha256"} {
 		require.True(t, digest.IsAlgorithm(s), s)
 	}
-	for _, s := range []string{"", "sha384", "SHA256", "md5", "sha256:", "sha256 "} {
+	for _, s := range []string{"", "sha384", "SHA256", "md5", "sha256:", "sha256 ", "tarsum", "tarsum.v0+sha256", "tarsum.v1+sha512", "tarsum.dev+sha256"} {
 		require.False(t, digest.IsAlgorithm(s), s)
 	}
 }
@@ -123,7 +127,9 @@ func FuzzParse(f *testing.F) {
 		require.Equal(t, s, string(d))
 		require.LessOrEqual(t, len(s), digest.MaxLength)
 		require.True(t, digest.IsAlgorithm(d.Algorithm().String()))
-		require.Len(t, d.Encoded(), 2*d.Algorithm().Size())
+		if !digest.IsTarsum(d) {
+			require.Len(t, d.Encoded(), 2*d.Algorithm().Size())
+		}
 		require.Empty(t, strings.Trim(d.Encoded(), "0123456789abcdef"), "fit for a file name")
 
 		again, err := digest.FromHex(d.Algorithm().String(), d.Encoded())

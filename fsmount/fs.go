@@ -41,7 +41,10 @@ type fileSystem struct {
 
 	server  *fusefs.Server // nil without a kernel
 	closing atomic.Bool
-	later   sync.WaitGroup // publications that wait for a moment
+	// deciding is held by who makes a tag of a temporary: the rename that it
+	// waits for, or the end of its pause. Both would make two tags of it.
+	deciding sync.Mutex
+	later    sync.WaitGroup // publications that wait for a moment
 }
 
 var (
@@ -168,10 +171,12 @@ const briefPause = 2 * time.Second
 func (f *fileSystem) publishLater(file *stagedFile) {
 	t := file.goal()
 	f.afterPause(func() {
+		f.deciding.Lock()
+		defer f.deciding.Unlock()
 		if l, ok := f.names.get(t.place, t.name); !ok || l.file != file || file.isOpen() {
 			return
 		}
-		f.names.remove(t.place, t.name, local{file: file})
+		defer f.names.remove(t.place, t.name, local{file: file})
 		if file.isEmpty() {
 			return
 		}

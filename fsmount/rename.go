@@ -8,6 +8,7 @@ import (
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/digest"
 	"registryfs/storage"
 )
 
@@ -44,6 +45,10 @@ func placeOf(dir fusefs.Node) (place, bool) {
 func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name string, to place, newName string) error {
 	if f.isClosing() {
 		return refuse(errClosing, "the mount is being closed")
+	}
+	if p.view == viewTags {
+		f.deciding.Lock()
+		defer f.deciding.Unlock()
 	}
 	if p.view == viewTags && storage.CheckTag(name) == nil {
 		if err := f.renameTag(ctx, p, name, to, newName); !errors.Is(err, storage.ErrTagUnknown) {
@@ -116,7 +121,7 @@ func (f *fileSystem) renameFile(ctx context.Context, p place, name string, file 
 		return err
 	}
 	l := local{file: file}
-	isNothing := file.isEmpty() && (t.digest == "" || t.digest != t.digest.Algorithm().FromBytes(nil))
+	isNothing := file.isEmpty() && (t.digest == "" || !digest.Matches(t.digest, nil))
 	if !t.isCommitted() || isNothing {
 		f.names.remove(p, name, l)
 		f.names.put(to, newName, l)

@@ -77,6 +77,13 @@ func TestSharingBlobs(t *testing.T) {
 		share("by cp -l", `cp -l "$1/_blobs/sha256/$2" "$R/_blobs/sha256/"`),
 		share("by cp", `cp "$1/_blobs/sha256/$2" "$R/_blobs/sha256/$2"`),
 		share("by a symlink", `ln -s "$1/_blobs/sha256/$2" "$R/_blobs/layer"`),
+		{"scratch that is moved to another repository is copied by mv", func(t *testing.T, r *repo) {
+			f := r.random(t, "f", 10)
+			other := r.mount.repo(t)
+			r.ok(t, `cp "$1" "$R/_blobs/.tmp"; mv "$R/_blobs/.tmp" "$2/_blobs/sha256/$3"`, f.path, other.dir(), f.hex)
+			other.requireBlob(t, f)
+			r.isGone(t, r.dir()+"/_blobs/.tmp")
+		}},
 		{"a hard link under a wrong digest is a bad message", func(t *testing.T, r *repo) {
 			f, other := r.random(t, "f", 10), r.random(t, "other", 10)
 			r.pushBlobs(t, f)

@@ -107,7 +107,7 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 	}
 	d := digest.FromBytes(payload)
 	if t.digest != "" && t.digest != d {
-		if t.digest.Algorithm().FromBytes(payload) != t.digest {
+		if !digest.Matches(t.digest, payload) {
 			return publication{}, storage.ErrDigestMismatch
 		}
 	}

@@ -46,10 +46,11 @@ func TestCopyingRepositories(t *testing.T) {
 			to.requireTag(t, "v1", index)
 			require.Equal(t, from.tree(t), to.tree(t))
 		}},
-		{"cp -a out to a disk and in again", func(t *testing.T, from *repo) {
+		{"cp -a out to a disk and in again, view by view", func(t *testing.T, from *repo) {
+			// The inode numbers of a disk may be in another order than ours.
 			index, _ := from.pushedIndex(t, "v1")
 			to := from.mount.repo(t)
-			to.ok(t, `cp -a "$1" "$W/disk"; cp -a "$W/disk/." "$R/"`, from.dir())
+			to.ok(t, `cp -a "$1" "$W/disk"; for view in _blobs _manifests _tags; do cp -a "$W/disk/$view/." "$R/$view/"; done`, from.dir())
 			to.requireTag(t, "v1", index)
 			require.Equal(t, from.tree(t), to.tree(t))
 		}},

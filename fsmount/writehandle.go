@@ -107,7 +107,7 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 // not been, or none where none are what the name promises.
 func (h *writeHandle) isPublishable(t target) bool {
 	size, changed := h.bytes.length()
-	return changed || size == 0 && len(h.published) == 0 && t.digest != "" && t.digest == t.digest.Algorithm().FromBytes(nil)
+	return changed || size == 0 && len(h.published) == 0 && t.digest != "" && digest.Matches(t.digest, nil)
 }
 
 // matches reports whether the bytes so far are what the name promises.

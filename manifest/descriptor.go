@@ -18,6 +18,10 @@ type Descriptor = ocispec.Descriptor
 // Platform is the operating system and architecture of an image.
 type Platform = ocispec.Platform
 
+// UnknownSize is the size in a descriptor of content of which the manifest does
+// not tell the size: the layers of schema 1.
+const UnknownSize = -1
+
 // IsForeign reports whether content comes from elsewhere: it may not be
 // distributed, or its descriptor has addresses to fetch it from.
 func IsForeign(d Descriptor) bool { return len(d.URLs) > 0 || isForeignType(d.MediaType) }
@@ -37,9 +41,14 @@ func descriptorOf(field string, raw json.RawMessage) (*Descriptor, error) {
 	return &d, nil
 }
 
-// descriptorsOf decodes a list of descriptors one by one, so that what it
-// allocates is bounded by [MaxReferences] and not by the payload.
+// descriptorsOf decodes a list of descriptors.
 func descriptorsOf(field string, raw json.RawMessage) ([]Descriptor, error) {
+	return listOf(field, raw, checkDescriptor)
+}
+
+// listOf decodes a list entry by entry, and checks each, so that what it
+// allocates is bounded by [MaxReferences] and not by the payload.
+func listOf[T any](field string, raw json.RawMessage, check func(at string, entry T) error) ([]T, error) {
 	if isNull(raw) {
 		return nil, nil
 	}
@@ -47,37 +56,55 @@ func descriptorsOf(field string, raw json.RawMessage) ([]Descriptor, error) {
 	if start, err := dec.Token(); err != nil || start != json.Delim('[') {
 		return nil, invalid(field, "is not an array")
 	}
-	var list []Descriptor
+	var list []T
 	for dec.More() {
 		if len(list) == MaxReferences {
 			return nil, invalid(field, "has more than %d entries", MaxReferences)
 		}
-		var d Descriptor
+		var entry T
 		at := fmt.Sprintf("%s[%d]", field, len(list))
-		if err := dec.Decode(&d); err != nil {
+		if err := dec.Decode(&entry); err != nil {
 			return nil, unreadable(at, err)
 		}
-		if err := checkDescriptor(at, d); err != nil {
+		if err := check(at, entry); err != nil {
 			return nil, err
 		}
-		list = append(list, d)
+		list = append(list, entry)
 	}
 	return list, nil
 }
 
 func checkDescriptor(field string, d Descriptor) error {
-	switch _, err := digest.Parse(string(d.Digest)); {
-	case d.Digest == "":
-		return invalid(field+".digest", "is missing")
-	case errors.Is(err, digest.ErrUnsupported):
-		return invalid(field+".digest", "unsupported algorithm in "+quoted+", must be sha256 or sha512", d.Digest)
-	case err != nil:
-		return invalid(field+".digest", "not a digest: "+quoted, d.Digest)
+	if err := checkDigest(field+".digest", d.Digest); err != nil {
+		return err
+	}
+	if digest.IsTarsum(d.Digest) {
+		return unsupported(field+".digest", d.Digest, nil)
 	}
 	if d.Size < 0 {
 		return invalid(field+".size", "is negative: %d", d.Size)
 	}
 	return nil
+}
+
+// checkDigest accepts tarsums too.
+func checkDigest(field string, d digest.Digest) error {
+	switch _, err := digest.Parse(string(d)); {
+	case d == "":
+		return invalid(field, "is missing")
+	case errors.Is(err, digest.ErrUnsupported):
+		return unsupported(field, d, err)
+	case err != nil:
+		return invalid(field, "not a digest: "+quoted, d)
+	}
+	return nil
+}
+
+func unsupported(field string, d digest.Digest, err error) error {
+	if errors.Is(err, digest.ErrTarsumVersion) {
+		return &InvalidError{Field: field, Reason: fmt.Sprintf("unsupported version of tarsum in "+quoted, d), Err: err}
+	}
+	return invalid(field, "unsupported algorithm in "+quoted+", must be sha256 or sha512", d)
 }
 
 // checkData compares content embedded in a descriptor with the digest and the

@@ -21,8 +21,14 @@ type document struct {
 	Manifests     json.RawMessage `json:"manifests"`
 	Subject       json.RawMessage `json:"subject"`
 	Annotations   json.RawMessage `json:"annotations"`
-	FSLayers      json.RawMessage `json:"fsLayers"`   // schema 1
-	Signatures    json.RawMessage `json:"signatures"` // schema 1
+
+	// Schema 1.
+	Name         json.RawMessage `json:"name"`
+	Tag          json.RawMessage `json:"tag"`
+	Architecture json.RawMessage `json:"architecture"`
+	FSLayers     json.RawMessage `json:"fsLayers"`
+	History      json.RawMessage `json:"history"`
+	Signatures   json.RawMessage `json:"signatures"`
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -51,10 +57,8 @@ func (doc *document) kind() string {
 		return MediaTypeOCIIndex
 	case !isNull(doc.Config), !isNull(doc.Layers):
 		return MediaTypeOCIManifest
-	case doc.FSLayers != nil && doc.Signatures != nil:
-		return MediaTypeDockerSchema1Signed
 	case doc.FSLayers != nil, string(doc.SchemaVersion) == "1":
-		return MediaTypeDockerSchema1
+		return doc.schema1Kind()
 	case doc.Manifests != nil:
 		return MediaTypeOCIIndex
 	case doc.Layers != nil:
@@ -68,9 +72,29 @@ func (doc *document) kind() string {
 // the document says, else what its fields tell. Empty if none of them does.
 func (doc *document) mediaType(said string) string {
 	for _, mt := range []string{withoutParameters(said), withoutParameters(doc.MediaType)} {
+		if IsSchema1(mt) {
+			return doc.schema1Kind()
+		}
 		if !saysNothing(mt) {
 			return mt
 		}
 	}
 	return doc.kind()
+}
+
+// schema1Kind tells the signed form of schema 1 from the other: clients call
+// either by either name.
+func (doc *document) schema1Kind() string {
+	if doc.Signatures != nil {
+		return MediaTypeDockerSchema1Signed
+	}
+	return MediaTypeDockerSchema1
+}
+
+// shape is how the document is walked.
+func (doc *document) shape() shape {
+	if IsSchema1(doc.kind()) {
+		return shapeSchema1
+	}
+	return shapeDocument
 }

@@ -25,6 +25,7 @@ var (
 type InvalidError struct {
 	Field  string // "layers[3].digest"; empty: the document as a whole
 	Reason string // for people; anything quoted from the document is escaped
+	Err    error  // what is behind it, or nil: digest.ErrTarsumVersion
 }
 
 func (e *InvalidError) Error() string {
@@ -34,8 +35,13 @@ func (e *InvalidError) Error() string {
 	return "manifest: " + e.Field + ": " + e.Reason
 }
 
-// Unwrap returns [ErrInvalid].
-func (e *InvalidError) Unwrap() error { return ErrInvalid }
+// Unwrap returns [ErrInvalid] and Err.
+func (e *InvalidError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrInvalid}
+	}
+	return []error{ErrInvalid, e.Err}
+}
 
 // UnknownTypeError is the media type that was not understood.
 type UnknownTypeError struct {

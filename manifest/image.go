@@ -6,8 +6,9 @@ package manifest
 type Image struct {
 	Config       *Descriptor // nil only if a stored document has none
 	Layers       []Descriptor
-	Subject      *Descriptor // OCI only
-	ArtifactType string      // OCI only
+	Subject      *Descriptor       // OCI only
+	ArtifactType string            // OCI only
+	Annotations  map[string]string // OCI only
 
 	content
 }
@@ -28,6 +29,7 @@ func parseImage(doc *document, c content) (*Image, error) {
 		return m, nil
 	}
 	m.ArtifactType = doc.ArtifactType
+	m.Annotations = doc.annotations()
 	m.Subject, err = descriptorOf("subject", doc.Subject)
 	if err != nil {
 		return nil, err

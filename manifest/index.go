@@ -5,8 +5,9 @@ package manifest
 // may be empty, and its children may be of any type. Do not modify.
 type Index struct {
 	Manifests    []Descriptor
-	Subject      *Descriptor // OCI only
-	ArtifactType string      // OCI only
+	Subject      *Descriptor       // OCI only
+	ArtifactType string            // OCI only
+	Annotations  map[string]string // OCI only
 
 	content
 }
@@ -23,6 +24,7 @@ func parseIndex(doc *document, c content) (*Index, error) {
 		return m, nil
 	}
 	m.ArtifactType = doc.ArtifactType
+	m.Annotations = doc.annotations()
 	m.Subject, err = descriptorOf("subject", doc.Subject)
 	if err != nil {
 		return nil, err

@@ -6,12 +6,15 @@
 //
 // An index ([Index]) lists manifests, an image manifest ([Image]) names its
 // configuration and layers, and a subject is what an artifact is about. All of
-// them are JSON, and each names the next by a [Descriptor].
+// them are JSON, and each names the next by a [Descriptor]. Manifests of
+// Docker's schema 1 ([Schema1]), the oldest kind, have layers only, and may be
+// signed ([Signed]).
 //
 // [Parse] reads what is stored, as registries read it; [ParseStrict] decides
 // what may be stored, and refuses documents that two readers could take for
 // two different things. Nothing here touches storage: whether the references
-// exist is for the caller to see.
+// exist is for the caller to see, and so is [URLPolicy]. [ImageBuilder],
+// [IndexBuilder] and [Schema1Builder] make manifests.
 //
 // All functions and methods are safe for concurrent use.
 package manifest
@@ -20,15 +23,15 @@ package manifest
 const (
 	// MaxSize is the size in bytes of the largest manifest.
 	MaxSize = 4 << 20
-	// MaxReferences is the number of entries that a list of layers or of
-	// manifests may have.
+	// MaxReferences is the number of entries that a list of layers, of
+	// manifests or of history may have.
 	MaxReferences = 20_000
 	// MaxDepth is how deeply objects and arrays may nest in a manifest that
 	// [ParseStrict] accepts. The formats need four levels.
 	MaxDepth = 32
 )
 
-// Manifest is a parsed manifest: an [*Image] or an [*Index].
+// Manifest is a parsed manifest: an [*Image], an [*Index] or a [*Schema1].
 type Manifest interface {
 	// MediaType is the media type without parameters, never empty.
 	MediaType() string
@@ -60,7 +63,8 @@ func (r References) RequiredBlobs() []Descriptor {
 // Parse reads a stored manifest. The media type is mediaType, which may carry
 // parameters; if that is empty or says nothing, what the document says; else
 // what its fields tell. The result keeps payload, which must not change.
-// Errors: [ErrInvalid], [ErrUnknownType], [ErrTooLarge].
+// Signatures of schema 1 are not looked at (see [ParseSigned]). Errors:
+// [ErrInvalid], [ErrUnknownType], [ErrTooLarge].
 func Parse(mediaType string, payload []byte) (Manifest, error) {
 	doc, err := decodeDocument(payload)
 	if err != nil {
@@ -75,16 +79,34 @@ func Parse(mediaType string, payload []byte) (Manifest, error) {
 //   - keys that occur twice in one object, or are written in another case;
 //   - layers or a configuration beside manifests, fields of schema 1;
 //   - media types, given or in the document, that contradict each other or the
-//     content; a Docker manifest that does not name its own;
-//   - a schemaVersion other than 2; a missing config or manifests;
+//     content; a Docker manifest of schema 2 that does not name its own;
+//   - a schemaVersion other than 2, for schema 1 other than 1; a missing config
+//     or manifests;
 //   - descriptors without digest or size, or with other data embedded;
-//   - bytes that are not UTF-8; nesting beyond [MaxDepth].
+//   - bytes that are not UTF-8; nesting beyond [MaxDepth];
+//   - in schema 1, a name or a tag that no repository can have, no layers, as
+//     many entries of history as of layers not; signatures that are missing or
+//     wrong where there should be some ([ErrUnsigned], [ErrUnverified]).
 func ParseStrict(mediaType string, payload []byte) (Manifest, error) {
+	m, err := parseUnverified(mediaType, payload)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := m.(*Schema1); ok && m.mediaType == MediaTypeDockerSchema1Signed {
+		if _, err := verify(m); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// parseUnverified is [ParseStrict] without a look at signatures.
+func parseUnverified(mediaType string, payload []byte) (Manifest, error) {
 	doc, err := decodeDocument(payload)
 	if err != nil {
 		return nil, err
 	}
-	if err := walk(payload); err != nil {
+	if err := walk(payload, doc.shape()); err != nil {
 		return nil, err
 	}
 	m, err := parse(doc, mediaType, payload)
@@ -118,6 +140,8 @@ func parse(doc *document, mediaType string, payload []byte) (Manifest, error) {
 		return asManifest(parseImage(doc, c))
 	case MediaTypeOCIIndex, MediaTypeDockerList:
 		return asManifest(parseIndex(doc, c))
+	case MediaTypeDockerSchema1, MediaTypeDockerSchema1Signed:
+		return asManifest(parseSchema1(doc, c))
 	case "":
 		return nil, invalid("", "is no manifest: it has no mediaType, config, layers or manifests")
 	default:

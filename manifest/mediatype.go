@@ -16,7 +16,6 @@ const (
 	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	MediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 
-	// Schema 1, known by name only: [Parse] answers [ErrUnknownType].
 	MediaTypeDockerSchema1       = "application/vnd.docker.distribution.manifest.v1+json"
 	MediaTypeDockerSchema1Signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
@@ -60,8 +59,20 @@ func IsImage(mediaType string) bool {
 	return false
 }
 
+// IsSchema1 reports whether mediaType is that of a manifest of Docker's schema
+// 1, signed or not. Parameters are ignored.
+func IsSchema1(mediaType string) bool {
+	switch withoutParameters(mediaType) {
+	case MediaTypeDockerSchema1, MediaTypeDockerSchema1Signed:
+		return true
+	}
+	return false
+}
+
 // IsManifest reports whether [Parse] understands documents of mediaType.
-func IsManifest(mediaType string) bool { return IsImage(mediaType) || IsIndex(mediaType) }
+func IsManifest(mediaType string) bool {
+	return IsImage(mediaType) || IsIndex(mediaType) || IsSchema1(mediaType)
+}
 
 // IsDocker reports whether mediaType is one of Docker's two manifest types of
 // schema 2.
@@ -77,14 +88,15 @@ func IsDocker(mediaType string) bool {
 // Docker's foreign and OCI's non-distributable layers, whatever their
 // compression.
 func isForeignType(mediaType string) bool {
-	mediaType = withoutParameters(mediaType)
-	for _, foreign := range []string{mediaTypeDockerForeign, mediaTypeOCIForeign} {
-		rest, ok := strings.CutPrefix(mediaType, foreign)
-		if ok && (rest == "" || rest[0] == '.' || rest[0] == '+') {
-			return true
-		}
-	}
-	return false
+	return isDockerForeign(mediaType) || isKindOf(mediaType, mediaTypeOCIForeign)
+}
+
+func isDockerForeign(mediaType string) bool { return isKindOf(mediaType, mediaTypeDockerForeign) }
+
+// isKindOf reports whether mediaType is base in some compression.
+func isKindOf(mediaType, base string) bool {
+	rest, ok := strings.CutPrefix(withoutParameters(mediaType), base)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '+')
 }
 
 // withoutParameters is the bare media type, in lower case: "; charset=utf-8"

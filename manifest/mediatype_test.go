@@ -10,14 +10,15 @@ import (
 )
 
 func TestPredicates(t *testing.T) {
-	for mediaType, want := range map[string]struct{ image, index, docker bool }{
+	for mediaType, want := range map[string]struct{ image, index, docker, schema1 bool }{
 		manifest.MediaTypeOCIManifest:                     {image: true},
 		manifest.MediaTypeOCIIndex:                        {index: true},
 		manifest.MediaTypeDockerManifest:                  {image: true, docker: true},
 		manifest.MediaTypeDockerList:                      {index: true, docker: true},
 		manifest.MediaTypeOCIIndex + " ; charset=utf-8":   {index: true},
 		strings.ToUpper(manifest.MediaTypeDockerManifest): {image: true, docker: true},
-		manifest.MediaTypeDockerSchema1:                   {},
+		manifest.MediaTypeDockerSchema1:                   {schema1: true},
+		manifest.MediaTypeDockerSchema1Signed + ";a=b":    {schema1: true},
 		manifest.MediaTypeOCILayer:                        {},
 		manifest.MediaTypeOctetStream:                     {},
 		manifest.MediaTypeOCIIndex + "x":                  {},
@@ -25,7 +26,8 @@ func TestPredicates(t *testing.T) {
 	} {
 		require.Equal(t, want.image, manifest.IsImage(mediaType), mediaType)
 		require.Equal(t, want.index, manifest.IsIndex(mediaType), mediaType)
-		require.Equal(t, want.image || want.index, manifest.IsManifest(mediaType), mediaType)
+		require.Equal(t, want.schema1, manifest.IsSchema1(mediaType), mediaType)
+		require.Equal(t, want.image || want.index || want.schema1, manifest.IsManifest(mediaType), mediaType)
 		require.Equal(t, want.docker, manifest.IsDocker(mediaType), mediaType)
 	}
 }

@@ -207,13 +207,11 @@ func TestStrictRefuses(t *testing.T) {
 }
 
 func TestUnknownType(t *testing.T) {
-	schema1 := `{"schemaVersion":1,"name":"a","fsLayers":[],"history":[]}`
 	for name, c := range map[string]struct{ mediaType, payload, want string }{
 		"given":           {"text/plain", image, "text/plain"},
 		"in the document": {"", in(image, manifest.MediaTypeOCIManifest, "application/vnd.example"), "application/vnd.example"},
-		"schema 1":        {"", schema1, manifest.MediaTypeDockerSchema1},
-		"schema 1, given": {manifest.MediaTypeDockerSchema1Signed, schema1, manifest.MediaTypeDockerSchema1Signed},
-		"schema 1 signed": {"", in(schema1, `"history"`, `"signatures":[],"history"`), manifest.MediaTypeDockerSchema1Signed},
+		"a layer":         {manifest.MediaTypeDockerLayer, image, manifest.MediaTypeDockerLayer},
+		"schema 3":        {"", in(image, manifest.MediaTypeOCIManifest, "application/vnd.docker.distribution.manifest.v3+json"), "application/vnd.docker.distribution.manifest.v3+json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, parse := range []func(string, []byte) (manifest.Manifest, error){manifest.Parse, manifest.ParseStrict} {

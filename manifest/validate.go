@@ -5,11 +5,15 @@ import "encoding/json"
 // validate refuses a document that was understood as m but could be understood
 // otherwise.
 func validate(doc *document, said string, m Manifest) error {
-	if string(doc.SchemaVersion) != "2" {
+	version := "2"
+	if IsSchema1(m.MediaType()) {
+		version = "1"
+	}
+	if string(doc.SchemaVersion) != version {
 		if doc.SchemaVersion == nil {
-			return invalid("schemaVersion", "is missing, must be 2")
+			return invalid("schemaVersion", "is missing, must be %s", version)
 		}
-		return invalid("schemaVersion", "is "+quoted+", must be 2", doc.SchemaVersion)
+		return invalid("schemaVersion", "is "+quoted+", must be %s", doc.SchemaVersion, version)
 	}
 	if err := checkMediaType(doc, said, m.MediaType()); err != nil {
 		return err
@@ -22,6 +26,8 @@ func validate(doc *document, said string, m Manifest) error {
 		return m.check(doc)
 	case *Index:
 		return m.check(doc)
+	case *Schema1:
+		return m.check(doc, withoutParameters(said))
 	}
 	return nil
 }
@@ -33,6 +39,8 @@ func checkMediaType(doc *document, said, parsed string) error {
 	switch {
 	case doc.MediaType == parsed:
 		return nil
+	case IsSchema1(parsed) && (doc.MediaType == "" || doc.MediaType == MediaTypeDockerSchema1 || doc.MediaType == MediaTypeDockerSchema1Signed):
+		return nil // the signed form is the other with signatures put in
 	case doc.MediaType != "" && withoutParameters(said) == parsed:
 		return invalid("mediaType", "is "+quoted+", but the manifest was given as %q", doc.MediaType, parsed)
 	case doc.MediaType != "":
@@ -46,14 +54,29 @@ func checkMediaType(doc *document, said, parsed string) error {
 }
 
 func checkAnnotations(raw json.RawMessage) error {
+	_, err := decodeAnnotations(raw)
+	return err
+}
+
+func decodeAnnotations(raw json.RawMessage) (map[string]string, error) {
 	if isNull(raw) {
-		return nil
+		return nil, nil
 	}
 	var annotations map[string]string
 	if err := json.Unmarshal(raw, &annotations); err != nil {
-		return unreadable("annotations", err)
+		return nil, unreadable("annotations", err)
 	}
-	return nil
+	return annotations, nil
+}
+
+// annotations is nil where those of a stored document cannot be understood:
+// the rest of it can.
+func (doc *document) annotations() map[string]string {
+	annotations, err := decodeAnnotations(doc.Annotations)
+	if err != nil {
+		return nil
+	}
+	return annotations
 }
 
 // refuse says that a document of some kind must not have any of the fields,

@@ -20,6 +20,11 @@ const (
 	shapeList // of descriptors
 	shapeDescriptor
 	shapePlatform
+	shapeSchema1
+	shapeFSLayers
+	shapeFSLayer
+	shapeHistory
+	shapeHistoryEntry
 )
 
 // knownKeys are the keys that readers look for in an object of each shape.
@@ -28,6 +33,10 @@ var knownKeys = map[shape][]string{
 		"subject", "annotations", "fsLayers", "history", "signatures"},
 	shapeDescriptor: {"mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"},
 	shapePlatform:   {"architecture", "os", "os.version", "os.features", "variant", "features"},
+	shapeSchema1: {"schemaVersion", "mediaType", "config", "layers", "manifests",
+		"name", "tag", "architecture", "fsLayers", "history", "signatures"},
+	shapeFSLayer:      {"blobSum"},
+	shapeHistoryEntry: {"v1Compatibility"},
 }
 
 // level is one object or array that the walk is inside of.
@@ -49,13 +58,13 @@ type level struct {
 //
 // The document must be valid JSON. Time is linear; memory is bounded by
 // [MaxDepth] and by the keys of the open objects.
-func walk(payload []byte) error {
+func walk(payload []byte, root shape) error {
 	if !utf8.Valid(payload) {
 		return invalid("", "is not UTF-8")
 	}
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	dec.UseNumber() // numbers of any size may stand where nobody reads them
-	var path levels
+	path := levels{root: root}
 	for {
 		token, err := dec.Token()
 		switch {
@@ -71,7 +80,10 @@ func walk(payload []byte) error {
 }
 
 // levels is the way from the document to where the walk is.
-type levels []level
+type levels struct {
+	root shape
+	open []level
+}
 
 func (p *levels) step(token json.Token) error {
 	top := p.top()
@@ -81,13 +93,13 @@ func (p *levels) step(token json.Token) error {
 		if err := p.complete(); err != nil {
 			return err
 		}
-		*p = (*p)[:len(*p)-1]
+		p.open = p.open[:len(p.open)-1]
 		return nil
 	case top != nil && !top.isArray && !top.inValue:
 		return p.readKey(token.(string)) // the only token between two values of an object
 	}
 
-	child := level{shape: shapeDocument, isArray: delim == '[', index: -1}
+	child := level{shape: p.root, isArray: delim == '[', index: -1}
 	if top != nil {
 		child.shape = top.enter()
 	}
@@ -97,18 +109,18 @@ func (p *levels) step(token json.Token) error {
 			return invalid(p.String(), "is null")
 		}
 		return nil
-	case len(*p) == MaxDepth:
+	case len(p.open) == MaxDepth:
 		return invalid("", "nests deeper than %d levels", MaxDepth)
 	}
-	*p = append(*p, child)
+	p.open = append(p.open, child)
 	return nil
 }
 
-func (p levels) top() *level {
-	if len(p) == 0 {
+func (p *levels) top() *level {
+	if len(p.open) == 0 {
 		return nil
 	}
-	return &p[len(p)-1]
+	return &p.open[len(p.open)-1]
 }
 
 func (p *levels) readKey(key string) error {
@@ -136,6 +148,10 @@ func (l *level) enter() shape {
 	switch {
 	case l.isArray && l.shape == shapeList:
 		return shapeDescriptor
+	case l.isArray && l.shape == shapeFSLayers:
+		return shapeFSLayer
+	case l.isArray && l.shape == shapeHistory:
+		return shapeHistoryEntry
 	case l.isArray:
 		return shapeOther
 	case l.shape == shapeDocument && (l.key == "config" || l.key == "subject"):
@@ -144,13 +160,17 @@ func (l *level) enter() shape {
 		return shapeList
 	case l.shape == shapeDescriptor && l.key == "platform":
 		return shapePlatform
+	case l.shape == shapeSchema1 && l.key == "fsLayers":
+		return shapeFSLayers
+	case l.shape == shapeSchema1 && l.key == "history":
+		return shapeHistory
 	default:
 		return shapeOther
 	}
 }
 
 // complete checks the object that ends here.
-func (p levels) complete() error {
+func (p *levels) complete() error {
 	top := p.top()
 	if top.isArray || top.shape != shapeDescriptor {
 		return nil
@@ -166,9 +186,9 @@ func (p levels) complete() error {
 
 // String is where the walk is: `layers[3].digest`. Keys that no format has are
 // quoted.
-func (p levels) String() string {
+func (p *levels) String() string {
 	var b strings.Builder
-	for _, l := range p {
+	for _, l := range p.open {
 		switch {
 		case l.isArray:
 			b.WriteString("[" + strconv.Itoa(l.index) + "]")

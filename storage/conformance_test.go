@@ -23,7 +23,8 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			storagetest.Run(t, func(t *testing.T, o storagetest.Options) storage.Registry {
 				return openRegistry(t, newDriver(t), storage.Options{
-					Create: true, ReadOnly: o.ReadOnly, AllowDelete: o.AllowDelete, SparseIndexes: o.SparseIndexes,
+					Create: true, ReadOnly: o.ReadOnly, AllowDelete: o.AllowDelete,
+					SparseIndexes: o.SparseIndexes, ImmutableTags: o.ImmutableTags,
 				})
 			})
 		})

@@ -4,8 +4,10 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -151,6 +153,28 @@ func TestCorruptHeals(t *testing.T) {
 	})
 }
 
+// Of many pushes one puts it right; the others find it good.
+func TestCorruptHealsOnce(t *testing.T) {
+	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
+		content := noise(200_000)
+		repo := repository(t, create(t, d), "app")
+		which := putBlob(t, repo, content)
+		overwrite(t, d, dataPath(which), 0, []byte("XXXX"))
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				_, err := repo.Blobs().Put(t.Context(), "", content)
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		require.Equal(t, which, digest.FromBytes(readAll(t, repo, which)))
+		kept, err := d.List(t.Context(), "/registryfs/quarantine/sha256")
+		require.NoError(t, err)
+		require.Len(t, kept, 1)
+	})
+}
+
 // Content that is good stays: a push does not replace it.
 func TestPushKeepsGoodContent(t *testing.T) {
 	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
@@ -206,7 +230,7 @@ func TestUnparsableManifest(t *testing.T) {
 	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
 		repo := repository(t, openRegistry(t, d, storage.Options{Create: true, AllowDelete: true}), "app")
 		img := push(t, repo, "one", "")
-		for _, payload := range []string{"no manifest", `{"schemaVersion":1}`, `{"mediaType":"application/x-unknown"}`, ""} {
+		for _, payload := range []string{"no manifest", `[]`, `{"mediaType":"application/x-unknown"}`, ""} {
 			which := digest.FromBytes([]byte(payload))
 			put(t, d, dataPath(which), payload)
 			put(t, d, revisionLink("app", which), which.String())

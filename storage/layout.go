@@ -2,6 +2,7 @@ package storage
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	"registryfs/digest"
@@ -17,13 +18,15 @@ import (
 //	    ├── _manifests/revisions/<alg>/<hex>/link    the same
 //	    ├── _manifests/tags/<tag>/current/link       what the tag names
 //	    ├── _manifests/tags/<tag>/index/<alg>/<hex>/link   what it ever named
-//	    └── _uploads/<id>/{data,startedat}
+//	    └── _uploads/<id>/{data,startedat,hashstates/<alg>/<offset>}
 //	/registryfs/
 //	├── staging/<id>/       tags being built
+//	├── uploads/<id>        what an upload was like when it was closed
 //	├── trash/<time>-<id>/  tags that were removed, for a day
 //	└── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
 //
-// A link at a provisional digest (sha512) holds the canonical one. A stock
+// A link at a provisional digest (sha512; tarsum/<version>/<hash>/<hex> for a
+// tarsum) holds the canonical one. A stock
 // registry fails when blobs/, repositories/ or a repository's _layers/ is
 // missing, or on foreign files in blobs/ or tags/.
 const (
@@ -32,6 +35,7 @@ const (
 	layoutRepos      = layoutRoot + "/repositories"
 	layoutOurs       = "/registryfs"
 	layoutStaging    = layoutOurs + "/staging"
+	layoutCloses     = layoutOurs + "/uploads"
 	layoutTrash      = layoutOurs + "/trash"
 	layoutQuarantine = layoutOurs + "/quarantine"
 )
@@ -58,8 +62,28 @@ func currentPath(tagDir string) string { return path.Join(tagDir, "current/link"
 func indexPath(tagDir string) string   { return path.Join(tagDir, "index") }
 
 func linkPath(dir string, d digest.Digest) string {
-	return path.Join(dir, d.Algorithm().String(), d.Encoded(), "link")
+	return path.Join(dir, algorithmPath(d.Algorithm()), d.Encoded(), "link")
 }
+
+// algorithmPath is where the links of an algorithm are: a tarsum's are below
+// its version and hash.
+func algorithmPath(alg digest.Algorithm) string {
+	switch alg {
+	case digest.TarsumV1:
+		return "tarsum/v1/sha256"
+	case digest.TarsumV0:
+		return "tarsum/v0/sha256"
+	}
+	return alg.String()
+}
+
+// statePath is the state of a canonical digester after that many bytes.
+func statePath(name, id string, offset int64) string {
+	return path.Join(uploadPath(name, id), "hashstates", digest.SHA256.String(), strconv.FormatInt(offset, 10))
+}
+
+// closePath is what we know of the last close of an upload.
+func closePath(id string) string { return path.Join(layoutCloses, id) }
 
 // isReserved tells the directories of a repository from the names below it: no
 // component of a name begins with an underscore.

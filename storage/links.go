@@ -58,54 +58,6 @@ func (l links) remove(ctx context.Context, d digest.Digest) error {
 	return err
 }
 
-// enumerate calls fn for each digest that has a link, in no order.
-func (l links) enumerate(ctx context.Context, fn func(digest.Digest) error) error {
-	algs, err := l.list(ctx, l.dir)
-	if err != nil {
-		return err
-	}
-	for _, algDir := range algs {
-		alg := path.Base(algDir)
-		if !digest.IsAlgorithm(alg) {
-			continue
-		}
-		dirs, err := l.list(ctx, algDir)
-		if err != nil {
-			return err
-		}
-		for _, dir := range dirs {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			d, err := digest.FromHex(alg, path.Base(dir))
-			if err != nil {
-				continue
-			}
-			// A registry that deletes a link leaves its directory. What can be
-			// no link at all does not keep the others from being found.
-			switch _, err := l.driver.Stat(ctx, linkPath(l.dir, d)); {
-			case errors.Is(err, driver.ErrNotExist), errors.Is(err, driver.ErrInvalidPath):
-				continue
-			case err != nil:
-				return err
-			}
-			if err := fn(d); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// list is List of a directory that may be missing.
-func (l links) list(ctx context.Context, dir string) ([]string, error) {
-	children, err := l.driver.List(ctx, dir)
-	if errors.Is(err, driver.ErrNotExist) {
-		return nil, nil
-	}
-	return children, err
-}
-
 // readLink reads a link file: exactly a digest. Registries read a trailing
 // newline as part of it, so that is corrupt here too.
 func readLink(ctx context.Context, d driver.Driver, p string) (digest.Digest, error) {

@@ -229,7 +229,7 @@ func TestLinksPassedOver(t *testing.T) {
 		layers, tags := path.Join(repos, "app/_layers"), path.Join(repos, "app/_manifests/tags")
 		absent := digest.FromBytes([]byte("absent"))
 		put(t, d, layers+"/sha256/short/link", img.layer.String())
-		put(t, d, layers+"/tarsum/v1/sha256/"+absent.Encoded()+"/link", img.layer.String())
+		put(t, d, layers+"/tarsum/dev/sha256/"+absent.Encoded()+"/link", img.layer.String())
 		put(t, d, layerLink("app", img.layer)+".1234.tmp", "")
 		require.NoError(t, driver.MakeDir(t.Context(), d, path.Dir(layerLink("app", absent)))) // a deleted link
 		put(t, d, path.Dir(layerLink("app", digest.FromBytes([]byte("file")))), "a file in place of its directory")

@@ -143,9 +143,11 @@ type UploadContent interface {
 
 // Upload is content being written. It is exclusive: as long as it is not ended
 // nobody else can resume it. The methods of io may be called concurrently with
-// each other, the rest may not. Write appends at the end of what is there.
+// each other, the rest may not. Write goes on at the end of what is there, or
+// where Seek set it, which Seek(0, io.SeekCurrent) reports.
 type Upload interface {
 	io.Writer
+	io.Seeker
 	io.ReaderFrom
 	io.WriterAt
 	io.ReaderAt

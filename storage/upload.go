@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 	"time"
@@ -25,8 +24,8 @@ type upload struct {
 
 	mu     sync.Mutex
 	size   int64
-	hash   hash.Hash // of the first hashed bytes
-	hashed int64     // -1: the hash does not stand for what is in the file
+	pos    int64            // where Write goes on
+	hasher *digest.Digester // of the first bytes; nil: it stands for nothing in the file
 	ended  bool
 	err    error // of an I/O failure, which is final
 }
@@ -49,9 +48,26 @@ func (u *upload) Write(p []byte) (int, error) {
 	if err := u.usable(); err != nil {
 		return 0, err
 	}
-	n, err := u.writer.Write(p)
-	u.wrote(p[:n], u.size)
-	return n, u.failed(err)
+	n, err := u.writeAt(p, u.pos)
+	u.pos += int64(n)
+	return n, err
+}
+
+// Seek sets where Write goes on. Beyond the end it leaves a gap of zeros.
+func (u *upload) Seek(offset int64, whence int) (int64, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += u.pos
+	case io.SeekEnd:
+		offset += u.size
+	}
+	if offset < 0 {
+		return u.pos, fmt.Errorf("seek to %d: %w", offset, driver.ErrInvalidOffset)
+	}
+	u.pos = offset
+	return offset, u.usable()
 }
 
 // ReadFrom appends all of r.
@@ -68,11 +84,20 @@ func (u *upload) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("write at %d: %w", off, driver.ErrInvalidOffset)
 	}
-	random, err := u.random()
-	if err != nil {
-		return 0, err
+	return u.writeAt(p, off)
+}
+
+// writeAt is WriteAt for who holds mu. At the end any driver can write.
+func (u *upload) writeAt(p []byte, off int64) (int, error) {
+	write := u.writer.Write
+	if off != u.size {
+		random, err := u.random()
+		if err != nil {
+			return 0, err
+		}
+		write = func(p []byte) (int, error) { return random.WriteAt(p, off) }
 	}
-	n, err := random.WriteAt(p, off)
+	n, err := write(p)
 	u.wrote(p[:n], off)
 	return n, u.failed(err)
 }
@@ -110,10 +135,11 @@ func (u *upload) Truncate(size int64) error {
 		return u.failed(err)
 	}
 	u.size = size
+	if size < u.hashed() {
+		u.hasher = nil
+	}
 	if size == 0 {
-		u.hash, u.hashed = digest.SHA256.Hash(), 0
-	} else if size < u.hashed {
-		u.hashed = -1
+		u.hasher, _ = digest.NewDigester(digest.SHA256)
 	}
 	return nil
 }
@@ -141,36 +167,47 @@ func (u *upload) Digest(ctx context.Context) (digest.Digest, error) {
 
 // digest is Digest for who holds mu.
 func (u *upload) digest(ctx context.Context) (digest.Digest, error) {
-	if u.hashed != u.size {
+	if u.hasher == nil || u.hashed() != u.size {
 		if err := u.rehash(ctx); err != nil {
 			return "", err
 		}
 	}
-	return digest.FromHash(digest.SHA256, u.hash), nil
+	return u.hasher.Digest(), nil
 }
 
-// rehash hashes what is in the file from where the hash stands, or from the
+// hashed is the number of bytes from the start that the hasher stands for.
+func (u *upload) hashed() int64 {
+	if u.hasher == nil {
+		return 0
+	}
+	return u.hasher.Offset()
+}
+
+// rehash hashes what is in the file from where the hasher stands, or from the
 // start.
-func (u *upload) rehash(ctx context.Context) error {
-	if u.hashed < 0 {
-		u.hash, u.hashed = digest.SHA256.Hash(), 0
+func (u *upload) rehash(ctx context.Context) (err error) {
+	if u.hasher == nil {
+		if u.hasher, err = digest.NewDigester(digest.SHA256); err != nil {
+			return err
+		}
+	}
+	if u.size == 0 {
+		return nil
 	}
 	content, err := u.content(ctx)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	section := io.NewSectionReader(content, u.hashed, u.size-u.hashed)
-	n, err := io.CopyBuffer(u.hash, &contextReader{ctx, section}, make([]byte, verifyBuffer))
-	if err == nil && n != u.size-u.hashed {
+	section := io.NewSectionReader(content, u.hashed(), u.size-u.hashed())
+	_, err = io.CopyBuffer(u.hasher, &contextReader{ctx, section}, make([]byte, verifyBuffer))
+	if err == nil && u.hashed() != u.size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		u.hashed = -1
-		return err
+		u.hasher = nil
 	}
-	u.hashed = u.size
-	return nil
+	return err
 }
 
 // content opens the bytes so far for reading.
@@ -242,7 +279,11 @@ func (u *upload) check(ctx context.Context, want Descriptor) (digest.Digest, err
 			return "", err
 		}
 		defer content.Close()
-		if got, err = hashContent(ctx, want.Digest.Algorithm(), content, u.size); err != nil {
+		got, err = hashContent(ctx, want.Digest.Algorithm(), content, u.size)
+		if isNoArchive(err) {
+			return "", fmt.Errorf("%w: %w", ErrDigestMismatch, err)
+		}
+		if err != nil {
 			return "", err
 		}
 	}
@@ -259,7 +300,10 @@ func (u *upload) Close() error {
 		return nil
 	}
 	u.ended = true
-	return u.writer.Close()
+	if err := u.writer.Close(); err != nil {
+		return err
+	}
+	return u.saveState(context.Background())
 }
 
 func (u *upload) Cancel(ctx context.Context) error {
@@ -279,11 +323,10 @@ func (u *upload) wrote(p []byte, off int64) {
 	switch {
 	case len(p) == 0:
 		return
-	case off == u.hashed:
-		u.hash.Write(p)
-		u.hashed += int64(len(p))
-	case off < u.hashed:
-		u.hashed = -1
+	case u.hasher != nil && off == u.hashed():
+		u.hasher.Write(p)
+	case off < u.hashed():
+		u.hasher = nil
 	}
 	u.size = max(u.size, off+int64(len(p)))
 }

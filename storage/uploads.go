@@ -28,8 +28,9 @@ func createUpload(ctx context.Context, repo *repository, set links) (*upload, er
 	if err != nil {
 		return nil, err
 	}
-	u.writer, u.hash = w, digest.SHA256.Hash()
-	return u, nil
+	u.writer = w
+	u.hasher, err = digest.NewDigester(digest.SHA256)
+	return u, err
 }
 
 func resumeUpload(ctx context.Context, repo *repository, set links, id string) (*upload, error) {
@@ -47,10 +48,9 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 	if err != nil {
 		return nil, err
 	}
-	return &upload{
-		repo: repo, links: set, id: id, started: info.StartedAt,
-		writer: w, size: w.Size(), hashed: -1,
-	}, nil
+	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, size: w.Size(), pos: w.Size()}
+	u.hasher, err = repo.loadState(ctx, id, u.size)
+	return u, err
 }
 
 // listUploads describes the uploads of a repository, in the order of their
@@ -118,11 +118,12 @@ func (r *repository) startedAt(ctx context.Context, id string) time.Time {
 
 // discardUpload removes all that is left of an upload.
 func (r *repository) discardUpload(ctx context.Context, id string) error {
-	err := r.registry.driver.Delete(ctx, uploadPath(r.name, id))
-	if errors.Is(err, driver.ErrNotExist) {
-		return nil
+	for _, p := range []string{uploadPath(r.name, id), closePath(id)} {
+		if err := r.registry.driver.Delete(ctx, p); err != nil && !errors.Is(err, driver.ErrNotExist) {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func openUpload(ctx context.Context, repo *repository, id string) (UploadContent, error) {

@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -162,6 +164,9 @@ func (v *verifier) run(ctx context.Context, key passKey, open func(context.Conte
 // hashFile compares the content of f with d.
 func hashFile(ctx context.Context, d digest.Digest, f io.ReaderAt, info driver.FileInfo) error {
 	got, err := hashContent(ctx, d.Algorithm(), f, info.Size)
+	if isNoArchive(err) {
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, info.Path, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -171,19 +176,24 @@ func hashFile(ctx context.Context, d digest.Digest, f io.ReaderAt, info driver.F
 	return nil
 }
 
+// isNoArchive reports whether a tarsum could not be computed because content is
+// nothing that has one.
+func isNoArchive(err error) bool {
+	return errors.Is(err, digest.ErrArchive) || errors.Is(err, digest.ErrArchiveTooLarge)
+}
+
 // hashContent is the digest of the first size bytes of r. Reading fewer is an
 // error.
 func hashContent(ctx context.Context, alg digest.Algorithm, r io.ReaderAt, size int64) (digest.Digest, error) {
-	digester := alg.Digester()
-	src := &contextReader{ctx: ctx, r: io.NewSectionReader(r, 0, size)}
-	n, err := io.CopyBuffer(digester.Hash(), src, make([]byte, min(verifyBuffer, size+1)))
+	section := io.NewSectionReader(r, 0, size)
+	d, err := digest.Of(alg, bufio.NewReaderSize(&contextReader{ctx, section}, int(min(verifyBuffer, size+1))))
 	if err != nil {
 		return "", err
 	}
-	if n != size {
+	if n, _ := section.Seek(0, io.SeekCurrent); n != size {
 		return "", fmt.Errorf("read %d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
 	}
-	return digester.Digest(), nil
+	return d, nil
 }
 
 // contextReader ends reading when a context does; it lives for one call. It

@@ -3,8 +3,11 @@
 //	manifest/NAME.json     a manifest as it may lie in a store, or come to it
 //	manifest/NAME.expect   what reading it must give, written by
 //	                       go test ./manifest -run Golden -update
+//	tarsum/NAME.tar.gz     an archive as GNU tar writes it
+//	tarsum/expect          lines of archive and tarsum, computed by another
+//	                       implementation than ours
 //
-// The digests in the vectors are the SHA-256 of made-up words: none of the
+// The digests in the manifests are the SHA-256 of made-up words: none of the
 // content exists.
 package testdata
 
@@ -14,3 +17,8 @@ import "embed"
 //
 //go:embed manifest
 var Manifests embed.FS
+
+// Tarsums are archives and their tarsums, below "tarsum/".
+//
+//go:embed tarsum
+var Tarsums embed.FS

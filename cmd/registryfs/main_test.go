@@ -73,7 +73,13 @@ type result struct {
 // execute runs a command to its end.
 func execute(t *testing.T, name string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	return executeWithin(t, patience, name, args...)
+}
+
+// executeWithin is execute for what may take long.
+func executeWithin(t *testing.T, limit time.Duration, name string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -217,3 +217,48 @@ func testManifestsMount(s *suite) {
 		require.Equal(t, sorted(index.Digest, here.digest), allManifests(t, to))
 	})
 }
+
+func testReferrers(s *suite) {
+	s.test("Referrers", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		img := pushImage(t, repo, "one")
+		referrers := func(d digest.Digest) []digest.Digest {
+			found, err := repo.Manifests().Referrers(t.Context(), d)
+			require.NoError(t, err)
+			var all []digest.Digest
+			for _, desc := range found {
+				require.NotZero(t, desc.Size)
+				require.Equal(t, manifest.MediaTypeOCIManifest, desc.MediaType)
+				all = append(all, desc.Digest)
+			}
+			return all
+		}
+		require.Empty(t, referrers(img.digest))
+		var want []digest.Digest
+		for _, word := range []string{"signature", "sbom"} {
+			layer := putBlob(t, repo, "application/x-"+word, []byte(word))
+			config := putBlob(t, repo, manifest.MediaTypeOCIEmpty, []byte("{}"))
+			for _, subject := range []digest.Digest{img.digest, absent} {
+				payload := with(imagePayload(config, layer), `"subject":{"mediaType":"`+manifest.MediaTypeOCIManifest+
+					`","digest":"`+subject.String()+`","size":7}`)
+				d := putManifest(t, repo, []byte(payload)).Digest
+				if subject == img.digest {
+					want = append(want, d)
+				}
+			}
+		}
+		require.Equal(t, sorted(want...), referrers(img.digest), "in the order of their digests")
+		require.Len(t, referrers(absent), 2, "the subject need not exist")
+		require.Empty(t, referrers(want[0]))
+	})
+
+	s.test("SkipReferences", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		img := newImage("one")
+		_, err := repo.Manifests().Put(t.Context(), "", img.payload, storage.SkipReferences())
+		require.NoError(t, err)
+		requireManifest(t, repo, img.payload)
+		_, err = repo.Manifests().Put(t.Context(), "", []byte("no manifest"), storage.SkipReferences())
+		require.ErrorIs(t, err, manifest.ErrInvalid)
+	})
+}

@@ -30,9 +30,9 @@ func whileReading(read, change func()) {
 			}
 		})
 	}
+	defer wg.Wait()
+	defer stop.Store(true) // also where change ends the test
 	change()
-	stop.Store(true)
-	wg.Wait()
 }
 
 func testTagsConcurrent(s *suite) {

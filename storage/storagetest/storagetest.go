@@ -4,7 +4,8 @@
 //	func TestConformance(t *testing.T) {
 //		storagetest.Run(t, func(t *testing.T, o storagetest.Options) storage.Registry {
 //			reg, err := storage.Open(t.Context(), memdriver.New(), storage.Options{
-//				Create: true, ReadOnly: o.ReadOnly, AllowDelete: o.AllowDelete, SparseIndexes: o.SparseIndexes,
+//				Create: true, ReadOnly: o.ReadOnly, AllowDelete: o.AllowDelete,
+//				SparseIndexes: o.SparseIndexes, ImmutableTags: o.ImmutableTags,
 //			})
 //			require.NoError(t, err)
 //			return reg
@@ -30,6 +31,7 @@ type Options struct {
 	ReadOnly      bool // every change is storage.ErrReadOnly
 	AllowDelete   bool // blobs and manifests may be deleted
 	SparseIndexes bool // an index may be tagged without its children
+	ImmutableTags bool // a tag that exists can be neither moved nor removed
 }
 
 // New returns an empty registry, which no other test uses meanwhile.
@@ -53,6 +55,7 @@ func Run(t *testing.T, newRegistry New) {
 		{"UploadConcurrent", testUploadConcurrent},
 		{"Manifests", testManifests},
 		{"ManifestReferences", testManifestReferences},
+		{"Referrers", testReferrers},
 		{"ManifestsDelete", testManifestsDelete},
 		{"ManifestsMount", testManifestsMount},
 		{"Tags", testTags},

@@ -185,6 +185,69 @@ func testTags(s *suite) {
 		requireTag(t, repo, "v1", img.digest)
 	})
 
+	s.test("List", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		img := pushImage(t, repo, "one")
+		for _, tag := range []string{"d", "b", "a", "c"} {
+			require.NoError(t, repo.Tags().Tag(t.Context(), tag, img.digest))
+		}
+		for _, c := range []struct {
+			after string
+			n     int
+			want  []string
+		}{
+			{"", 0, []string{"a", "b", "c", "d"}},
+			{"", -1, []string{"a", "b", "c", "d"}},
+			{"", 2, []string{"a", "b"}},
+			{"b", 2, []string{"c", "d"}},
+			{"bb", 1, []string{"c"}},
+			{"b", 100, []string{"c", "d"}},
+			{"A", 1, []string{"a"}},
+		} {
+			got, err := repo.Tags().List(t.Context(), c.after, c.n)
+			require.NoError(t, err)
+			require.Equal(t, c.want, got, "%d after %q", c.n, c.after)
+		}
+		for _, after := range []string{"d", "z"} {
+			got, err := repo.Tags().List(t.Context(), after, 0)
+			require.NoError(t, err)
+			require.Empty(t, got)
+		}
+	})
+
+	s.testWith("Immutable", Options{ImmutableTags: true}, func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		one, two := pushImage(t, repo, "one"), pushImage(t, repo, "two")
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v1", one.digest))
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v1", one.digest), "it stays what it is")
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v2", two.digest))
+		require.ErrorIs(t, repo.Tags().Tag(t.Context(), "v1", two.digest), storage.ErrTagImmutable)
+		require.ErrorIs(t, repo.Tags().Untag(t.Context(), "v1"), storage.ErrTagImmutable)
+		require.ErrorIs(t, repo.Tags().Rename(t.Context(), "v1", "v3"), storage.ErrTagImmutable)
+		require.ErrorIs(t, repo.Tags().Rename(t.Context(), "v1", "v2"), storage.ErrTagImmutable)
+		require.ErrorIs(t, repo.Tags().Untag(t.Context(), "v3"), storage.ErrTagUnknown)
+		requireTag(t, repo, "v1", one.digest)
+		requireTag(t, repo, "v2", two.digest)
+		require.Equal(t, []string{"v1", "v2"}, allTags(t, repo))
+	})
+
+	s.test("GetTagged", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		img := pushImage(t, repo, "one")
+		_, err := repo.Manifests().GetTagged(t.Context(), "v1", "")
+		require.ErrorIs(t, err, storage.ErrTagUnknown)
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v1", img.digest))
+		for _, known := range []digest.Digest{"", absent} {
+			got, err := repo.Manifests().GetTagged(t.Context(), "v1", known)
+			require.NoError(t, err)
+			require.Equal(t, img.digest, got.Digest)
+			require.Equal(t, string(img.payload), string(got.Manifest.Payload()))
+		}
+		got, err := repo.Manifests().GetTagged(t.Context(), "v1", img.digest)
+		require.NoError(t, err)
+		require.Equal(t, storage.Revision{Digest: img.digest}, got, "the caller has the content")
+	})
+
 	s.test("Many", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		img := pushImage(t, repo, "one")

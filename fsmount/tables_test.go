@@ -1,0 +1,182 @@
+package fsmount
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"bazil.org/fuse"
+	"github.com/stretchr/testify/require"
+
+	"registryfs/digest"
+)
+
+func header(tid uint32) *fuse.Header { return &fuse.Header{Pid: tid} }
+
+func TestFailuresKeepsTheLast(t *testing.T) {
+	var f failures
+	when := time.Date(2024, 5, 6, 7, 8, 9, 10, time.FixedZone("", 3600))
+	f.add(when, 12, "close", "/a", "first\nsecond\t third")
+	require.Equal(t, "2024-05-06T06:08:09.00000001Z 12 close /a first second third\n", string(f.content()))
+	for i := range maxFailures + 5 {
+		f.add(when, 1, "open", "/x", fmt.Sprint("reason ", i))
+	}
+	lines := strings.Split(strings.TrimSpace(string(f.content())), "\n")
+	require.Len(t, lines, maxFailures)
+	require.True(t, strings.HasSuffix(lines[0], " reason 5"), lines[0])
+	require.True(t, strings.HasSuffix(lines[maxFailures-1], fmt.Sprint(" reason ", maxFailures+4)))
+}
+
+func TestAliasesAreKeptUpToALimit(t *testing.T) {
+	n := newNames()
+	p := place{repo: "app", view: viewBlobs}
+	d := digest.FromBytes([]byte("x"))
+	name := func(i int) string { return fmt.Sprint("alias", i) }
+	for i := range maxAliases {
+		n.putAlias(p, name(i), d)
+	}
+	n.putAlias(p, name(5), d) // the same again is no further one
+	_, ok := n.get(p, name(0))
+	require.True(t, ok)
+	n.remove(p, name(1), local{alias: d})
+	n.putAlias(p, "newest", d)
+	_, ok = n.get(p, name(0))
+	require.False(t, ok, "the oldest goes")
+	for _, kept := range []string{name(2), name(maxAliases - 1), "newest"} {
+		l, ok := n.get(p, kept)
+		require.True(t, ok, kept)
+		require.Equal(t, d, l.alias)
+	}
+	count := 0
+	n.eachAlias(p, func(string) { count++ })
+	require.LessOrEqual(t, count, maxAliases)
+	for i := range 2 * maxAliases {
+		n.putAlias(place{repo: "other", view: viewBlobs}, name(i), d)
+	}
+	require.Len(t, n.places, 1, "places without names go as well")
+}
+
+func TestNames(t *testing.T) {
+	n := newNames()
+	p, other := place{repo: "app", view: viewTags}, place{repo: "app", view: viewTags, gen: 1}
+	n.put(p, ".a", local{link: "v1"})
+	_, ok := n.get(other, ".a")
+	require.False(t, ok, "a repository that was made again has no names")
+	n.putNew(p, ".a", local{link: "v2"})
+	l, ok := n.get(p, ".a")
+	require.True(t, ok)
+	require.Equal(t, "v1", l.link, "the name is taken")
+	n.remove(p, ".a", local{link: "v2"})
+	_, ok = n.get(p, ".a")
+	require.True(t, ok, "it stands for something else")
+	n.remove(p, ".a", local{link: "v1"})
+	_, ok = n.get(p, ".a")
+	require.False(t, ok)
+	n.eachAlias(p, func(string) { t.Error("there is none") })
+}
+
+func TestPlaceholdersAreForgotten(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	p := place{repo: "app", view: viewTags}
+	tg, err := p.targetOf("v1")
+	require.NoError(t, err)
+	file, err := f.newStagedFile(tg)
+	require.NoError(t, err)
+	f.names.put(p, "v1", local{file: file})
+	_, ok := f.names.get(p, "v1")
+	require.True(t, ok)
+	require.Len(t, f.names.files(), 1)
+
+	file.changed = time.Now().Add(-placeholderAge - time.Second)
+	file.writers = 1
+	_, ok = f.names.get(p, "v1")
+	require.True(t, ok, "it is open")
+	file.writers = 0
+	_, ok = f.names.get(p, "v1")
+	require.False(t, ok)
+	require.Empty(t, f.names.files())
+
+	f.names.put(p, "v1", local{file: file})
+	file.isTouched = true
+	_, ok = f.names.get(p, "v1")
+	require.True(t, ok, "it holds something")
+}
+
+func TestReadlinksAreTakenOnce(t *testing.T) {
+	r := newReadlinks()
+	d := digest.FromBytes([]byte("x"))
+	tag := followed{place: place{repo: "app", view: viewTags}, name: "v1", digest: d}
+	for _, tc := range []struct {
+		name string
+		note func()
+		repo string
+		d    digest.Digest
+		want bool
+	}{
+		{"nothing was read", func() {}, "app", d, false},
+		{"by another thread", func() { r.note(2, tag) }, "app", d, false},
+		{"of another repository", func() { r.note(1, tag) }, "other", d, false},
+		{"to other content", func() { r.note(1, tag) }, "app", digest.FromBytes([]byte("y")), false},
+		{"long ago", func() {
+			r.note(1, tag)
+			r.last[1] = followed{tag.place, tag.name, d, time.Now().Add(-readlinkAge - time.Second)}
+		}, "app", d, false},
+		{"just now", func() { r.note(1, tag) }, "app", d, true},
+		{"taken already", func() {}, "app", d, false},
+		{"the last of two", func() {
+			r.note(1, followed{place: tag.place, name: "old", digest: d})
+			r.note(1, tag)
+		}, "app", d, true},
+	} {
+		tc.note()
+		got, ok := r.take(1, tc.repo, tc.d)
+		require.Equal(t, tc.want, ok, tc.name)
+		if ok {
+			require.Equal(t, "v1", got.name, tc.name)
+		}
+	}
+	for tid := range uint32(2 * maxReadlinks) {
+		r.note(tid, tag)
+	}
+	require.LessOrEqual(t, len(r.last), maxReadlinks)
+	_, ok := r.take(2*maxReadlinks-1, "app", d)
+	require.True(t, ok, "the last is remembered")
+}
+
+func TestRecentIsBounded(t *testing.T) {
+	r := newRecent()
+	p := place{repo: "app", view: viewBlobs}
+	r.note(p, "a")
+	r.note(place{repo: "app", view: viewTags}, "v1")
+	require.Len(t, r.names, 1, "tags are not hidden")
+	require.False(t, r.hides(p, "a", 0), "nobody creates it")
+	r.names[placeName{p, "a"}] = time.Now().Add(-2 * recentAge)
+	for i := range maxRecent - 1 {
+		r.note(p, fmt.Sprint(i))
+	}
+	require.Len(t, r.names, maxRecent)
+	r.note(p, "one more")
+	require.NotContains(t, r.names, placeName{p, "a"}, "the old goes first")
+	require.Len(t, r.names, maxRecent)
+	r.note(p, "yet another")
+	require.LessOrEqual(t, len(r.names), maxRecent)
+	require.Contains(t, r.names, placeName{p, "yet another"})
+}
+
+func TestWaiting(t *testing.T) {
+	w := newWaiting()
+	w.add("a")
+	w.add("a/b")
+	w.add("ab")
+	require.ElementsMatch(t, []string{"a", "ab"}, w.below(""))
+	require.Equal(t, []string{"a/b"}, w.below("a"))
+	require.False(t, w.remove("a"), "others wait below")
+	require.True(t, w.has("a"))
+	require.True(t, w.remove("a/b"))
+	require.True(t, w.remove("a"))
+	require.False(t, w.has("a"))
+	require.True(t, w.has("ab"))
+	require.EqualValues(t, 1, w.generation("a"))
+	require.Zero(t, w.generation("ab"))
+}
