@@ -34,6 +34,12 @@ func (d algDir) Attr(ctx context.Context, a *fuse.Attr) error {
 }
 
 func (d algDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
+	if signed, ok := d.place.signedDigestOf(req.Name); ok {
+		resp.EntryValid = d.fs.contentEntry()
+		if node, err := d.fs.signedFile(ctx, d.place.repo, signed); err == nil {
+			return node, nil
+		}
+	}
 	dgst, ok := d.place.digestOf(req.Name)
 	if !ok {
 		resp.EntryValid = 0

@@ -96,13 +96,7 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 // here by a tag or an alias, a push to that. Direct I/O keeps what is written
 // out of the page cache that readers share.
 func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
-	if b.fs.isClosing() {
-		return nil, refuse(errClosing, "the mount is being closed")
-	}
 	link, isLinked := b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest)
-	if req.Flags&fuse.OpenAppend != 0 {
-		return nil, refuse(errPerm, "stored content cannot be appended to")
-	}
 	t, err := b.target(ctx)
 	if isLinked {
 		t, err = link.place.targetOf(link.name)
@@ -110,14 +104,8 @@ func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, res
 	if err != nil {
 		return nil, err
 	}
-	bytes, err := b.fs.newStaging(b.repo)
-	if err != nil {
-		return nil, err
-	}
 	resp.Flags |= fuse.OpenDirectIO
-	h := b.fs.newWriteHandle(b, bytes, req.Header.Pid)
-	h.goal = t
-	return h, nil
+	return b.fs.openTarget(b, t, req)
 }
 
 // target is what writing under the digest itself means.
@@ -131,16 +119,7 @@ func (b blobFile) target(ctx context.Context) (target, error) {
 }
 
 func (b blobFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
-	if !req.Valid.Size() {
-		return nil
-	}
-	h := b.fs.handles.of(b, req.Header.Pid)
-	if h == nil {
-		return b.fs.fail(&req.Header, "truncate", b.path(), refuse(errPerm, "stored content cannot be truncated"))
-	}
-	// Opening with O_TRUNC arrives as an open and then this, without a handle.
-	// What is written begins empty anyway, and what is stored keeps its size.
-	return b.fs.fail(&req.Header, "truncate", b.path(), h.bytes.truncate(ctx, int64(req.Size)))
+	return b.fs.setSize(ctx, b, b.path(), req)
 }
 
 func (b blobFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {

@@ -59,6 +59,19 @@ func (p place) digestOf(name string) (digest.Digest, bool) {
 	return d, err == nil
 }
 
+// signedSuffix is that of the signed form of a manifest of schema 1.
+const signedSuffix = ".jws"
+
+// signedDigestOf is the digest of the manifest whose signed form a name stands
+// for, if it does: <hex>.jws.
+func (p place) signedDigestOf(name string) (digest.Digest, bool) {
+	hex, ok := strings.CutSuffix(name, signedSuffix)
+	if !ok || p.view != viewManifests || p.alg == "" {
+		return "", false
+	}
+	return p.digestOf(hex)
+}
+
 // meaning is what a name that is made in a place stands for.
 type meaning uint8
 
@@ -91,6 +104,7 @@ func isScratch(name string) bool {
 // that can mean nothing.
 func (p place) meaningOf(name string) (meaning, error) {
 	_, isDigest := p.digestOf(name)
+	_, isSigned := p.signedDigestOf(name)
 	switch {
 	case len(name) > syscall.NAME_MAX:
 		return means, refuse(errNameTooLong, "a name has at most 255 bytes")
@@ -100,7 +114,7 @@ func (p place) meaningOf(name string) (meaning, error) {
 		return aScratch, nil
 	case p.view == viewBlobs && isDigest:
 		return aBlob, nil
-	case p.view == viewManifests && isDigest:
+	case p.view == viewManifests && (isDigest || isSigned):
 		return aManifest, nil
 	case p.view == viewTags && sedTemporary.MatchString(name):
 		return aBriefly, nil

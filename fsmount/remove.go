@@ -25,7 +25,7 @@ func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveReques
 // Content is not removed then: what is created must be the same anyway.
 func isReplacing(tid uint32) bool {
 	command := commandOf(tid)
-	return command == "cp" || command == "install"
+	return command == "cp" || command == "install" || command == "tar"
 }
 
 func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir bool) error {
@@ -70,6 +70,11 @@ func (f *fileSystem) removeContent(ctx context.Context, repo storage.Repository,
 			return nil
 		}
 		return err
+	}
+	if tags, err := repo.Tags().Lookup(ctx, d); err != nil {
+		return err
+	} else if len(tags) > 0 {
+		return refuse(errBusy, "it is tagged "+tags[0])
 	}
 	if err := repo.Manifests().Delete(ctx, d); err != nil {
 		return err

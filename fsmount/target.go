@@ -3,6 +3,7 @@ package fsmount
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"registryfs/digest"
@@ -24,11 +25,22 @@ func (p place) targetOf(name string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	d, _ := p.digestOf(name)
+	d, ok := p.digestOf(name)
+	if !ok {
+		d, _ = p.signedDigestOf(name)
+	}
 	return target{place: p, name: name, means: m, digest: d}, nil
 }
 
 func (t target) path() string { return t.place.join(t.name) }
+
+// tag is the tag that the file becomes, or "".
+func (t target) tag() string {
+	if t.means == aTag {
+		return t.name
+	}
+	return ""
+}
 
 // isCommitted reports whether closing the file publishes it.
 func (t target) isCommitted() bool {
@@ -105,22 +117,29 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 			return publication{means: aManifest, digest: d}, err
 		}
 	}
-	d := digest.FromBytes(payload)
-	if t.digest != "" && t.digest != d {
-		if !digest.Matches(t.digest, payload) {
-			return publication{}, storage.ErrDigestMismatch
+	// A signed manifest of schema 1 is known by the digest of what is signed.
+	content := payload
+	if signed, err := manifest.ParseSigned(payload); err == nil {
+		content = signed.Manifest().Payload()
+	}
+	d := digest.FromBytes(content)
+	options := []storage.PutOption{storage.ForTag(t.tag())}
+	if t.digest != "" {
+		if !digest.Matches(t.digest, content) {
+			return publication{}, fmt.Errorf("%w: it is %s", storage.ErrDigestMismatch, d)
 		}
+		options = append(options, storage.AcceptUnsigned())
 	}
 	known, err := s.repo.Manifests().Exists(ctx, d)
 	if err != nil {
 		return publication{}, err
 	}
-	if _, err := s.repo.Manifests().Put(ctx, "", payload); err != nil {
+	if _, err := s.repo.Manifests().Put(ctx, "", payload, options...); err != nil {
 		return publication{}, err
 	}
 	f.arrived(ctx, s.repo.Name(), d)
 	made := publication{means: aManifest, digest: d, isNew: !known}
-	f.content.published(s.repo.Name(), d, int64(len(payload)))
+	f.content.published(s.repo.Name(), d, int64(len(content)))
 	if t.means == aTag {
 		if err := s.repo.Tags().Tag(ctx, t.name, d); err != nil {
 			if made.isNew {

@@ -105,14 +105,7 @@ func (u uploadFile) take(ctx context.Context, blobs storage.BlobStore) (storage.
 }
 
 func (u uploadFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
-	if !req.Valid.Size() {
-		return nil
-	}
-	h := u.fs.handles.of(u, req.Header.Pid)
-	if h == nil {
-		return u.fs.fail(&req.Header, "truncate", u.path(), refuse(errPerm, "open it to truncate it"))
-	}
-	return u.fs.fail(&req.Header, "truncate", u.path(), h.bytes.truncate(ctx, int64(req.Size)))
+	return u.fs.setSize(ctx, u, u.path(), req)
 }
 
 func (u uploadFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {

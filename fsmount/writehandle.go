@@ -54,6 +54,38 @@ func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32
 	return h
 }
 
+// openTarget begins a handle on a published node. What is written begins empty
+// and becomes t.
+func (f *fileSystem) openTarget(node fusefs.Node, t target, req *fuse.OpenRequest) (*writeHandle, error) {
+	if f.isClosing() {
+		return nil, refuse(errClosing, "the mount is being closed")
+	}
+	if req.Flags&fuse.OpenAppend != 0 {
+		return nil, refuse(errPerm, "stored content cannot be appended to")
+	}
+	bytes, err := f.newStaging(t.place.repo)
+	if err != nil {
+		return nil, err
+	}
+	h := f.newWriteHandle(node, bytes, req.Header.Pid)
+	h.goal = t
+	return h, nil
+}
+
+// setSize truncates what is being written to a published node. Opening with
+// O_TRUNC arrives as an open and then this, without a handle: what is written
+// begins empty anyway, and what is stored keeps its size.
+func (f *fileSystem) setSize(ctx context.Context, node fusefs.Node, path string, req *fuse.SetattrRequest) error {
+	if !req.Valid.Size() {
+		return nil
+	}
+	h := f.handles.of(node, req.Header.Pid)
+	if h == nil {
+		return f.fail(&req.Header, "truncate", path, refuse(errPerm, "stored content cannot be truncated"))
+	}
+	return f.fail(&req.Header, "truncate", path, h.bytes.truncate(ctx, int64(req.Size)))
+}
+
 func (h *writeHandle) target() target {
 	if h.file != nil {
 		return h.file.goal()

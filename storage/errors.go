@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"registryfs/digest"
+	"registryfs/manifest"
 )
 
 // Limits of what is read into memory at once.
@@ -51,6 +52,8 @@ var (
 	// ErrReferenced says that something cannot be deleted because something
 	// else in the repository names it.
 	ErrReferenced = errors.New("storage: still referenced")
+	// ErrUnsigned says that a manifest has no signed form.
+	ErrUnsigned = manifest.ErrUnsigned
 	// ErrReadOnly says that the registry was opened for reading only.
 	ErrReadOnly = errors.New("storage: registry is read-only")
 	// ErrUnsupported says that the registry cannot do this, or was told not to.

@@ -16,6 +16,7 @@ import (
 //	└── repositories/<name>/
 //	    ├── _layers/<alg>/<hex>/link                 the digest, no newline
 //	    ├── _manifests/revisions/<alg>/<hex>/link    the same
+//	    ├── _manifests/revisions/<alg>/<hex>/signatures/<alg>/<hex>/link   of schema 1
 //	    ├── _manifests/tags/<tag>/current/link       what the tag names
 //	    ├── _manifests/tags/<tag>/index/<alg>/<hex>/link   what it ever named
 //	    └── _uploads/<id>/{data,startedat,hashstates/<alg>/<offset>}
@@ -48,9 +49,12 @@ func blobPath(d digest.Digest) string {
 func repoPath(name string) string      { return path.Join(layoutRepos, name) }
 func layersPath(name string) string    { return path.Join(layoutRepos, name, "_layers") }
 func revisionsPath(name string) string { return path.Join(layoutRepos, name, "_manifests/revisions") }
-func tagsPath(name string) string      { return path.Join(layoutRepos, name, "_manifests/tags") }
-func tagPath(name, tag string) string  { return path.Join(tagsPath(name), tag) }
-func uploadsPath(name string) string   { return path.Join(layoutRepos, name, "_uploads") }
+func signaturesPath(name string, d digest.Digest) string {
+	return path.Join(path.Dir(linkPath(revisionsPath(name), d)), "signatures")
+}
+func tagsPath(name string) string     { return path.Join(layoutRepos, name, "_manifests/tags") }
+func tagPath(name, tag string) string { return path.Join(tagsPath(name), tag) }
+func uploadsPath(name string) string  { return path.Join(layoutRepos, name, "_uploads") }
 
 func uploadPath(name, id string) string        { return path.Join(uploadsPath(name), id) }
 func uploadDataPath(name, id string) string    { return path.Join(uploadPath(name, id), "data") }

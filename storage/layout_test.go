@@ -86,8 +86,10 @@ func TestLayoutOfUpload(t *testing.T) {
 		dir := path.Join(repos, "app/_uploads", u.ID())
 		require.Regexp(t, `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, u.ID())
 		files := filesOf(tree(t, d))
-		require.Len(t, files, 2)
+		require.Len(t, files, 4)
 		require.Equal(t, "con", files[dir+"/data"])
+		require.Len(t, files[dir+"/hashstates/sha256/3"], 108, "as crypto/sha256 marshals it")
+		require.Contains(t, files, "/registryfs/uploads/"+u.ID())
 		require.Regexp(t, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`, files[dir+"/startedat"])
 
 		// Torn by a crash, startedat costs nothing but itself.
@@ -154,7 +156,7 @@ var ours = regexp.MustCompile(`^/docker/registry/v2/(` +
 	`repositories/[a-z/]+/_layers/(sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})/link|` +
 	`repositories/[a-z/]+/_manifests/revisions/sha256/[0-9a-f]{64}/link|` +
 	`repositories/[a-z/]+/_manifests/tags/[a-z0-9]+/(current|index/sha256/[0-9a-f]{64})/link|` +
-	`repositories/[a-z/]+/_uploads/[0-9a-f-]{36}/(data|startedat))$`)
+	`repositories/[a-z/]+/_uploads/[0-9a-f-]{36}/(data|startedat|hashstates/sha256/[0-9]+))$`)
 
 // At no moment is there anything in the store that a stock registry does not
 // know, nor a tag without its value.
@@ -168,7 +170,7 @@ func TestLayoutAtEveryMoment(t *testing.T) {
 				if strings.HasPrefix(p, "/docker/") {
 					require.Regexp(t, ours, p, "around %s of %s", op, where)
 				} else {
-					require.Regexp(t, `^/registryfs/(staging|trash|quarantine)/`, p, "around %s of %s", op, where)
+					require.Regexp(t, `^/registryfs/(staging|uploads|trash|quarantine)/`, p, "around %s of %s", op, where)
 				}
 			}
 			for p := range all {

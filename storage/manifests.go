@@ -79,19 +79,39 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 	if err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
-	if !o.skipReferences {
-		err = m.checkBlobs(ctx, parsed.References())
-	}
-	if err != nil {
+	if err := m.check(ctx, parsed, o); err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
-	desc, err := putContent(ctx, m.repo, m.links, payload)
+	var desc Descriptor
+	if parsed.MediaType() == manifest.MediaTypeDockerSchema1Signed {
+		desc, err = m.putSigned(ctx, payload, o.tag)
+		err = m.repo.fail("put manifest", name, err)
+	} else {
+		desc, err = putContent(ctx, m.repo, m.links, payload)
+	}
 	desc.MediaType = parsed.MediaType()
 	return desc, err
 }
 
+// check refuses a manifest that may not be put, or not yet.
+func (m *manifests) check(ctx context.Context, parsed manifest.Manifest, o putOptions) error {
+	if parsed.MediaType() == manifest.MediaTypeDockerSchema1 && !o.acceptUnsigned {
+		return ErrUnsigned
+	}
+	if err := m.repo.registry.options.URLs.Check(parsed.References()); err != nil {
+		return err
+	}
+	if o.skipReferences {
+		return nil
+	}
+	return m.checkBlobs(ctx, parsed.References())
+}
+
 func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	err := m.repo.registry.deletable()
+	if err == nil {
+		err = m.untag(ctx, d)
+	}
 	if err == nil {
 		err = m.remove(ctx, d)
 	}
@@ -104,6 +124,28 @@ func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
 		err = m.remove(ctx, d)
 	}
 	return m.repo.fail("retract manifest", d.String(), err)
+}
+
+// untag removes the tags of a manifest that is to be removed.
+func (m *manifests) untag(ctx context.Context, d digest.Digest) error {
+	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if by, err := m.referrer(ctx, d); err != nil {
+		return err
+	} else if by != "" {
+		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
+	}
+	names, err := m.repo.Tags().Lookup(ctx, d)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := m.repo.Tags().Untag(ctx, name); err != nil && !errors.Is(err, ErrTagUnknown) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *manifests) remove(ctx context.Context, d digest.Digest) error {
@@ -126,15 +168,75 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest) error {
 }
 
 func (m *manifests) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {
-	return m.repo.fail("enumerate manifests", "", m.links.enumerate(ctx, fn))
+	return m.repo.fail("enumerate manifests", "", m.enumerate(ctx, fn))
+}
+
+func (m *manifests) enumerate(ctx context.Context, fn func(digest.Digest) error) error {
+	isEmpty := true
+	err := m.links.enumerate(ctx, func(d digest.Digest) error {
+		isEmpty = false
+		return fn(d)
+	})
+	if err != nil || !isEmpty {
+		return err
+	}
+	// Without a revision, what is tagged is a manifest of registry 2.1.0.
+	names, err := m.repo.Tags().All(ctx)
+	if err != nil {
+		return err
+	}
+	seen := map[digest.Digest]bool{}
+	for _, name := range names {
+		tag, err := m.repo.Tags().Get(ctx, name)
+		if err != nil || seen[tag.Digest] {
+			continue // what cannot be read leaves the others
+		}
+		seen[tag.Digest] = true
+		if _, err := m.resolveLayer(ctx, tag.Digest); err != nil {
+			continue
+		}
+		if err := fn(tag.Digest); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 func (m *manifests) resolve(ctx context.Context, d digest.Digest) (digest.Digest, error) {
 	canonical, err := m.links.get(ctx, d)
 	if errors.Is(err, errNoLink) {
-		return "", ErrManifestUnknown
+		return m.resolveLayer(ctx, d)
 	}
 	return canonical, err
+}
+
+// resolveLayer finds a manifest of registry 2.1.0, which linked manifests among
+// the layers. What can be parsed as one is taken for one.
+func (m *manifests) resolveLayer(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	canonical, err := m.repo.linkedBlobs().links.get(ctx, d)
+	if errors.Is(err, errNoLink) {
+		return "", ErrManifestUnknown
+	}
+	if err != nil {
+		return "", err
+	}
+	desc, err := m.content().stat(ctx, canonical)
+	if err != nil || desc.Size > manifest.MaxSize {
+		return "", ErrManifestUnknown
+	}
+	blob, err := m.content().open(ctx, canonical)
+	if err != nil {
+		return "", asManifest(err)
+	}
+	defer blob.Close()
+	payload, err := readBlob(blob, manifest.MaxSize)
+	if err != nil {
+		return "", err
+	}
+	if _, err := manifest.Parse("", payload); err != nil {
+		return "", ErrManifestUnknown
+	}
+	return canonical, nil
 }
 
 // asManifest names missing content after what was asked for.

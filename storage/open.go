@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"registryfs/driver"
+	"registryfs/manifest"
 )
 
 // ErrNoRegistry says that a driver holds no registry, and none was to be made.
@@ -22,6 +23,13 @@ type Options struct {
 	SparseIndexes bool // let an index be tagged without its children
 	ImmutableTags bool // a tag that exists can be neither moved nor removed
 	Logger        *slog.Logger
+
+	// URLs says which addresses manifests may carry; the zero value allows
+	// none. Whatever it says, nothing is ever fetched from them.
+	URLs manifest.URLPolicy
+	// SigningKey signs manifests of schema 1 that were stored without
+	// signatures, when the signed form is asked for; nil: they have none.
+	SigningKey manifest.PrivateKey
 }
 
 // Open opens the registry that d holds. Errors: [ErrNoRegistry].

@@ -207,21 +207,28 @@ type ManifestStore interface {
 	// Put validates a manifest, checks that what it references is here, and
 	// stores it. mediaType may be empty: the document then tells. An image
 	// needs its configuration and layers; an index needs its children only
-	// when it is tagged. Errors: manifest.ErrInvalid, manifest.ErrTooLarge and
-	// a [*MissingError] that lists everything missing.
+	// when it is tagged. The signed form of schema 1 is stored without its
+	// signatures, under the digest of what is signed, and they beside it.
+	// Errors: manifest.ErrInvalid, manifest.ErrTooLarge and a [*MissingError]
+	// that lists everything missing.
 	Put(ctx context.Context, mediaType string, payload []byte, options ...PutOption) (Descriptor, error)
+
+	// Signed returns a manifest of schema 1 with its signatures: those that
+	// are stored, else that of the registry's key. Errors: [ErrUnsigned] and
+	// those of Get.
+	Signed(ctx context.Context, d digest.Digest) ([]byte, error)
 
 	// Mount makes a manifest of another repository, with everything it
 	// references, one of this repository. No content is copied.
 	Mount(ctx context.Context, from Repository, d digest.Digest) (Descriptor, error)
 
-	// Delete removes a manifest. One that a tag or an index of the repository
-	// names is [ErrReferenced]. Errors: [ErrUnsupported] where deletion is
-	// disabled.
+	// Delete removes a manifest and the tags that name it. One that an index
+	// of the repository names is [ErrReferenced]. Errors: [ErrUnsupported]
+	// where deletion is disabled.
 	Delete(ctx context.Context, d digest.Digest) error
 
 	// Retract takes back a manifest that the caller has just put, as
-	// [BlobStore] does for blobs.
+	// [BlobStore] does for blobs. One that a tag names is [ErrReferenced].
 	Retract(ctx context.Context, d digest.Digest) error
 
 	// Referrers describes the manifests of the repository whose subject is d,
@@ -237,18 +244,6 @@ type Revision struct {
 	Digest   digest.Digest
 	Manifest manifest.Manifest // nil where the caller knows it
 }
-
-// PutOption changes how a manifest is put.
-type PutOption func(*putOptions)
-
-type putOptions struct {
-	skipReferences bool
-}
-
-// SkipReferences puts a manifest whether or not what it references is here:
-// for a caller who knows better, as a mirror that fetches blobs when they are
-// asked for.
-func SkipReferences() PutOption { return func(o *putOptions) { o.skipReferences = true } }
 
 // TagStore is the tags of one repository. Unknown tags are [ErrTagUnknown];
 // names outside the grammar of the distribution specification are

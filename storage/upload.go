@@ -24,13 +24,16 @@ type upload struct {
 
 	mu     sync.Mutex
 	size   int64
-	pos    int64            // where Write goes on
+	pos    int64            // where Write goes on, or atEnd
 	hasher *digest.Digester // of the first bytes; nil: it stands for nothing in the file
 	ended  bool
 	err    error // of an I/O failure, which is final
 }
 
 var _ Upload = (*upload)(nil)
+
+// atEnd is the position of an upload in which nobody has sought.
+const atEnd = -1
 
 func (u *upload) ID() string { return u.id }
 
@@ -48,8 +51,9 @@ func (u *upload) Write(p []byte) (int, error) {
 	if err := u.usable(); err != nil {
 		return 0, err
 	}
-	n, err := u.writeAt(p, u.pos)
-	u.pos += int64(n)
+	pos := u.position()
+	n, err := u.writeAt(p, pos)
+	u.setPosition(pos + int64(n))
 	return n, err
 }
 
@@ -58,16 +62,34 @@ func (u *upload) Seek(offset int64, whence int) (int64, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch whence {
+	case io.SeekStart:
 	case io.SeekCurrent:
-		offset += u.pos
+		offset += u.position()
 	case io.SeekEnd:
 		offset += u.size
+	default:
+		return u.position(), fmt.Errorf("seek from %d: %w", whence, driver.ErrInvalidOffset)
 	}
 	if offset < 0 {
-		return u.pos, fmt.Errorf("seek to %d: %w", offset, driver.ErrInvalidOffset)
+		return u.position(), fmt.Errorf("seek to %d: %w", offset, driver.ErrInvalidOffset)
 	}
-	u.pos = offset
+	u.setPosition(offset)
 	return offset, u.usable()
+}
+
+func (u *upload) position() int64 {
+	if u.pos == atEnd {
+		return u.size
+	}
+	return u.pos
+}
+
+// setPosition keeps a position at the end there, wherever the end goes.
+func (u *upload) setPosition(pos int64) {
+	if pos == u.size {
+		pos = atEnd
+	}
+	u.pos = pos
 }
 
 // ReadFrom appends all of r.
@@ -300,10 +322,9 @@ func (u *upload) Close() error {
 		return nil
 	}
 	u.ended = true
-	if err := u.writer.Close(); err != nil {
-		return err
-	}
-	return u.saveState(context.Background())
+	// While the writer is open nobody else can change what the state is of.
+	err := u.saveState(context.Background())
+	return errors.Join(err, u.writer.Close())
 }
 
 func (u *upload) Cancel(ctx context.Context) error {

@@ -28,7 +28,7 @@ func createUpload(ctx context.Context, repo *repository, set links) (*upload, er
 	if err != nil {
 		return nil, err
 	}
-	u.writer = w
+	u.writer, u.pos = w, atEnd
 	u.hasher, err = digest.NewDigester(digest.SHA256)
 	return u, err
 }
@@ -48,9 +48,11 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, size: w.Size(), pos: w.Size()}
-	u.hasher, err = repo.loadState(ctx, id, u.size)
-	return u, err
+	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, size: w.Size(), pos: atEnd}
+	if u.hasher, err = repo.loadState(ctx, id, u.size); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return u, nil
 }
 
 // listUploads describes the uploads of a repository, in the order of their

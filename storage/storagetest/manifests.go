@@ -47,7 +47,7 @@ func testManifests(s *suite) {
 			"absent subject": {manifest.MediaTypeOCIManifest, with(imagePayload(empty, empty),
 				`"subject":{"mediaType":"`+manifest.MediaTypeOCIManifest+`","digest":"`+absent.String()+`","size":7}`)},
 			"foreign layer": {manifest.MediaTypeOCIManifest, string(imagePayload(config, storage.Descriptor{
-				MediaType: manifest.MediaTypeOCILayer, Digest: absent, Size: 5, URLs: []string{"https://example.com/layer"},
+				MediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar", Digest: absent, Size: 5,
 			}))},
 		} {
 			payload := []byte(c.payload)

@@ -39,6 +39,22 @@ func (m *model) writeAt(content string, off int) {
 	copy(m.want[min(off, len(m.want)):], content)
 }
 
+// seek goes to offset from the start, and writes there.
+func (m *model) seek(content string, off int) {
+	m.t.Helper()
+	pos, err := m.u.Seek(int64(off), io.SeekStart)
+	require.NoError(m.t, err)
+	require.Equal(m.t, int64(off), pos)
+	write(m.t, m.u, []byte(content))
+	m.resize(max(len(m.want), off+len(content)))
+	copy(m.want[off:], content)
+	pos, err = m.u.Seek(0, io.SeekCurrent)
+	require.NoError(m.t, err)
+	require.Equal(m.t, int64(off+len(content)), pos)
+	_, err = m.u.Seek(0, io.SeekEnd)
+	require.NoError(m.t, err)
+}
+
 func (m *model) truncate(size int) {
 	m.t.Helper()
 	require.NoError(m.t, m.u.Truncate(int64(size)))
@@ -90,6 +106,9 @@ func testUploadRandom(s *suite) {
 		"Extend":           func(m *model) { m.write("content"); m.truncate(hole); m.write("!") },
 		"ExtendEmpty":      func(m *model) { m.truncate(5) },
 		"ShrinkAndExtend":  func(m *model) { m.write("content"); m.truncate(2); m.truncate(7) },
+		"Seek":             func(m *model) { m.write("content"); m.seek("X", 3); m.seek("more", 7) },
+		"SeekBeyond":       func(m *model) { m.write("con"); m.seek("tent", hole); m.write("!") },
+		"SeekToEnd":        func(m *model) { m.write("content"); m.seek("tents", 3); m.write("!") },
 		"ExtendAndFill":    func(m *model) { m.write("con"); m.truncate(7); m.writeAt("tent", 3) },
 	} {
 		s.test(name, func(t *testing.T, reg storage.Registry) {
@@ -142,6 +161,30 @@ func testUploadRandom(s *suite) {
 		require.Error(t, err)
 		m.check() // such a mistake is no failure of the upload
 		m.commit(repo)
+	})
+
+	s.test("Position", func(t *testing.T, reg storage.Registry) {
+		u := begin(t, repository(t, reg, "app"), []byte("content"))
+		for _, c := range []struct {
+			offset int64
+			whence int
+			want   int64
+		}{
+			{0, io.SeekCurrent, 7}, {2, io.SeekStart, 2}, {3, io.SeekCurrent, 5}, {-1, io.SeekCurrent, 4},
+			{-3, io.SeekEnd, 4}, {3, io.SeekEnd, 10}, {0, io.SeekCurrent, 10}, {0, io.SeekEnd, 7},
+		} {
+			pos, err := u.Seek(c.offset, c.whence)
+			require.NoError(t, err)
+			require.Equal(t, c.want, pos)
+		}
+		for _, whence := range []int{io.SeekStart, io.SeekCurrent, io.SeekEnd, 7} {
+			_, err := u.Seek(-8, whence)
+			require.Error(t, err)
+		}
+		pos, err := u.Seek(0, io.SeekCurrent)
+		require.NoError(t, err)
+		require.Equal(t, int64(7), pos, "a mistake moves nothing")
+		require.Equal(t, int64(7), u.Size(), "nor does going there")
 	})
 
 	s.test("ReadFrom", func(t *testing.T, reg storage.Registry) {

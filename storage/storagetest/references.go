@@ -135,16 +135,18 @@ func testManifestsDelete(s *suite) {
 			pushImage(t, other, "one")
 			index := indexPayload(img.descriptor())
 			d := putManifest(t, repo, index).Digest
-			require.NoError(t, repo.Tags().Tag(t.Context(), "v1", d))
 			require.ErrorIs(t, remove(t, repo.Manifests(), absent), storage.ErrManifestUnknown)
 
-			require.ErrorIs(t, remove(t, repo.Manifests(), d), storage.ErrReferenced, "a tag names it")
-			require.ErrorIs(t, remove(t, repo.Manifests(), img.digest), storage.ErrReferenced, "an index names it")
-			requireManifest(t, repo, index)
-			requireManifest(t, repo, img.payload)
-
-			require.NoError(t, repo.Tags().Untag(t.Context(), "v1"))
+			// An index names it, and that it has a tag changes nothing.
+			require.NoError(t, repo.Tags().Tag(t.Context(), "child", img.digest))
+			for range 2 {
+				require.ErrorIs(t, remove(t, repo.Manifests(), img.digest), storage.ErrReferenced)
+				requireManifest(t, repo, img.payload)
+				requireTag(t, repo, "child", img.digest)
+			}
+			require.NoError(t, repo.Tags().Untag(t.Context(), "child"))
 			require.ErrorIs(t, remove(t, repo.Manifests(), img.digest), storage.ErrReferenced)
+
 			require.NoError(t, remove(t, repo.Manifests(), d))
 			requireNoManifest(t, repo, d)
 			require.ErrorIs(t, remove(t, repo.Manifests(), d), storage.ErrManifestUnknown)
@@ -156,6 +158,27 @@ func testManifestsDelete(s *suite) {
 			requireManifest(t, repo, img.payload)
 		})
 	}
+
+	s.testWith("DeleteTagged", Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		one, two := pushImage(t, repo, "one"), pushImage(t, repo, "two")
+		for tag, img := range map[string]image{"v1": one, "latest": one, "v2": two} {
+			require.NoError(t, repo.Tags().Tag(t.Context(), tag, img.digest))
+		}
+		require.NoError(t, repo.Manifests().Delete(t.Context(), one.digest))
+		requireNoManifest(t, repo, one.digest)
+		require.Equal(t, []string{"v2"}, allTags(t, repo), "its tags go with it")
+		requireTag(t, repo, "v2", two.digest)
+	})
+
+	s.test("RetractTagged", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		img := pushImage(t, repo, "one")
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v1", img.digest))
+		require.ErrorIs(t, repo.Manifests().Retract(t.Context(), img.digest), storage.ErrReferenced)
+		requireManifest(t, repo, img.payload)
+		requireTag(t, repo, "v1", img.digest)
+	})
 }
 
 func testManifestsMount(s *suite) {

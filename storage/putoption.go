@@ -1,0 +1,23 @@
+package storage
+
+// PutOption changes how a manifest is put.
+type PutOption func(*putOptions)
+
+type putOptions struct {
+	skipReferences bool
+	acceptUnsigned bool
+	tag            string
+}
+
+// SkipReferences puts a manifest whether or not what it references is here:
+// for a caller who knows better, as a mirror that fetches blobs when they are
+// asked for.
+func SkipReferences() PutOption { return func(o *putOptions) { o.skipReferences = true } }
+
+// AcceptUnsigned puts a manifest of schema 1 without signatures, as stores keep
+// it: for a caller who copies what is stored.
+func AcceptUnsigned() PutOption { return func(o *putOptions) { o.acceptUnsigned = true } }
+
+// ForTag says which tag a manifest is pushed for. The signed form of schema 1
+// names one, which must be that.
+func ForTag(tag string) PutOption { return func(o *putOptions) { o.tag = tag } }
