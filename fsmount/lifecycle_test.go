@@ -75,8 +75,16 @@ func TestTermination(t *testing.T) {
 		require.Equal(t, "open", reader.line(t))
 		writer, feed, _ := r.blockedCopy(t, "_blobs/sha256/"+written.hex, rest[:10_000])
 
+		late := r.start(t, "sh", "-c", `cd "$R"; echo inside; read line; cp "$1" _blobs/late 2>&1; ln -s x _tags/late 2>&1`, "sh", f.path)
+		require.Equal(t, "inside", late.line(t))
+
 		require.NoError(t, m.server.Process.Signal(syscall.SIGTERM))
 		r.until(t, `! ls -d "$R"`)
+		_, err = late.stdin.Write([]byte("\n"))
+		require.NoError(t, err)
+		for range 2 {
+			require.Contains(t, late.line(t), "transport endpoint shutdown", "nothing new is begun")
+		}
 		_, err = reader.stdin.Write([]byte("\n"))
 		require.NoError(t, err)
 		require.Equal(t, f.hex, reader.line(t)[:64])

@@ -129,8 +129,8 @@ func TestTools(t *testing.T) {
 	onEach(t, serveOptions{}, []mountCase{
 		edit("sed -i edits a tag's manifest", `sed -i 's/"schemaVersion": 2/"schemaVersion":  2/' "$R/_tags/v1"`),
 		edit("sed -i keeps a backup that can be a tag", `sed -i.bak 's/"schemaVersion": 2/"schemaVersion":  2/' "$R/_tags/v1"; rm "$R/_tags/v1.bak"`),
-		edit("sed -i keeps no backup that would not last", `! sed -i~ 's/"schemaVersion": 2/x/' "$R/_tags/v1"; cp "$W/edited" "$R/_tags/v1"`),
-		edit("sed -i --follow-symlinks cannot", `! sed -i --follow-symlinks 's/x/y/' "$R/_tags/v1"; cp "$W/edited" "$R/_tags/v1"`),
+		edit("sed -i keeps no backup that would not last", `if sed -i~ 's/"schemaVersion": 2/x/' "$R/_tags/v1"; then exit 1; fi; cp "$W/edited" "$R/_tags/v1"`),
+		edit("sed -i --follow-symlinks cannot", `if sed -i --follow-symlinks 's/schemaVersion/x/' "$R/_tags/v1"; then exit 1; fi; cp "$W/edited" "$R/_tags/v1"`),
 		edit("vim edits a tag's manifest", `vim -es -u NONE -c '%s/"schemaVersion": 2/"schemaVersion":  2/' -c wq "$R/_tags/v1"`),
 		edit("a temporary that is renamed", `sed 's/"schemaVersion": 2/"schemaVersion":  2/' "$R/_tags/v1" > "$R/_tags/.tmp"; mv "$R/_tags/.tmp" "$R/_tags/v1"`),
 		edit("a temporary that ends in a tilde", `cp "$W/edited" "$R/_tags/v1~"; mv "$R/_tags/v1~" "$R/_tags/v1"`),

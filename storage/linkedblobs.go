@@ -137,6 +137,9 @@ func (b *linkedBlobs) Retract(ctx context.Context, d digest.Digest) error {
 }
 
 func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest) error {
+	lock := b.repo.registry.refsLock(b.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
 	if _, err := b.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}

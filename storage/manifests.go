@@ -79,6 +79,9 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 	if err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
+	lock := m.repo.registry.refsLock(m.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
 	if err := m.check(ctx, parsed, o); err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
@@ -108,6 +111,9 @@ func (m *manifests) check(ctx context.Context, parsed manifest.Manifest, o putOp
 }
 
 func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
+	lock := m.repo.registry.refsLock(m.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
 	err := m.repo.registry.deletable()
 	if err == nil {
 		err = m.untag(ctx, d)
@@ -119,6 +125,9 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 }
 
 func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
+	lock := m.repo.registry.refsLock(m.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
 	err := m.repo.registry.writable()
 	if err == nil {
 		err = m.remove(ctx, d)

@@ -125,6 +125,9 @@ func (m *manifests) referrer(ctx context.Context, d digest.Digest) (digest.Diges
 // Mount links the children and the blobs first, so that the manifest is whole
 // when it shows.
 func (m *manifests) Mount(ctx context.Context, from Repository, d digest.Digest) (Descriptor, error) {
+	lock := m.repo.registry.refsLock(m.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
 	err := m.mount(ctx, from, d)
 	if err != nil {
 		return Descriptor{}, m.repo.fail("mount manifest", d.String(), err)

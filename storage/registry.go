@@ -26,6 +26,7 @@ type registry struct {
 
 	seed    maphash.Seed
 	tags    [lockStripes]sync.RWMutex // by repository: a tag's move is one step for readers
+	refs    [lockStripes]sync.RWMutex // by repository: see refsLock
 	emptied atomic.Int64              // unix time of the last look through the trash
 }
 
@@ -125,6 +126,13 @@ func (r *registry) deletable() error {
 		return fmt.Errorf("%w: deletion is disabled", ErrUnsupported)
 	}
 	return nil
+}
+
+// refsLock is the lock between who checks that something is there, to name it,
+// and who checks that nothing names it, to remove it. It is taken before the
+// lock of the tags: shared to add a name, alone to remove what has one.
+func (r *registry) refsLock(name string) *sync.RWMutex {
+	return &r.refs[maphash.String(r.seed, name)%lockStripes]
 }
 
 // tagLock is the lock over the tags of a repository.

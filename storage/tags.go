@@ -102,6 +102,9 @@ func (t *tags) get(ctx context.Context, tag string) (Tag, error) {
 }
 
 func (t *tags) Tag(ctx context.Context, tag string, d digest.Digest) error {
+	refs := t.repo.registry.refsLock(t.repo.name)
+	refs.RLock()
+	defer refs.RUnlock()
 	if err := t.check(ctx, tag, d); err != nil {
 		return t.repo.fail("tag", tag, err)
 	}
