@@ -89,7 +89,7 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 		return nil, b.fs.fail(&req.Header, "open", b.path(), err)
 	}
 	resp.Flags |= fuse.OpenKeepCache
-	return &blobReader{b, blob}, nil
+	return &contentReader{b.fs, b.path(), blob}, nil
 }
 
 // openForWriting begins a re-push of the content, or, where the thread came
@@ -124,27 +124,4 @@ func (b blobFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *f
 
 func (b blobFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
 	return b.fs.fail(&req.Header, "fsync", b.path(), b.fs.handles.sync(ctx, b))
-}
-
-// blobReader is a blob open for reading.
-type blobReader struct {
-	file blobFile
-	blob storage.Blob
-}
-
-var (
-	_ fusefs.HandleReader   = (*blobReader)(nil)
-	_ fusefs.HandleReleaser = (*blobReader)(nil)
-)
-
-func (h *blobReader) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
-	return h.file.fs.read(ctx, req, resp, h.file.path(), h)
-}
-
-func (h *blobReader) readAt(ctx context.Context, p []byte, off int64) (int, error) {
-	return h.blob.ReadAt(p, off)
-}
-
-func (h *blobReader) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
-	return h.blob.Close()
 }

@@ -3,6 +3,7 @@ package fsmount
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
@@ -44,7 +45,7 @@ func (d tagsDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse
 	if node := d.fs.localNode(d.place, req.Name); node != nil {
 		return node, nil
 	}
-	return nil, fuse.ENOENT
+	return nil, syscall.ENOENT
 }
 
 func (d tagsDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {

@@ -50,7 +50,7 @@ func TestCopyingRepositories(t *testing.T) {
 			// The inode numbers of a disk may be in another order than ours.
 			index, _ := from.pushedIndex(t, "v1")
 			to := from.mount.repo(t)
-			to.ok(t, `cp -a "$1" "$W/disk"; for view in _blobs _manifests _tags; do cp -a "$W/disk/$view/." "$R/$view/"; done`, from.dir())
+			to.ok(t, `cp -a "$1" "$W/disk"; for view in _blobs _manifests _tags _blobs _manifests _tags; do cp -a "$W/disk/$view/." "$R/$view/"; done`, from.dir())
 			to.requireTag(t, "v1", index)
 			require.Equal(t, from.tree(t), to.tree(t))
 		}},
@@ -119,8 +119,10 @@ func TestTools(t *testing.T) {
 	writes := func(name, script string) mountCase {
 		return mountCase{name, func(t *testing.T, r *repo) {
 			f := r.random(t, "layer", 200_000)
-			r.ok(t, script, f.path, f.hex)
-			r.requireBlob(t, f)
+			for range 2 {
+				r.ok(t, script, f.path, f.hex)
+				r.requireBlob(t, f)
+			}
 			require.Empty(t, r.ok(t, `ls -A "$R/_uploads"`))
 			require.Equal(t, f.hex, r.ok(t, `ls -A "$R/_blobs/sha256"`))
 			require.NotContains(t, r.ok(t, `cat "$M/.registryfs/errors"`), "/"+r.name+"/")
@@ -143,7 +145,23 @@ func TestTools(t *testing.T) {
 			dd if="$1" of="$R/_blobs/sha256/tmp" bs=1000 count=100 conv=notrunc status=none
 			mv "$R/_blobs/sha256/tmp" "$R/_blobs/sha256/$2"`),
 		writes("tee", `tee "$R/_blobs/sha256/$2" < "$1" > /dev/null`),
-		writes("mv from a disk", `cp "$1" "$W/copy"; mv "$W/copy" "$R/_blobs/sha256/$2"`),
+		writes("mv from a disk", `cp "$1" "$W/copy"; mv -n "$W/copy" "$R/_blobs/sha256/$2"`),
+		{"mv onto content, or of content to a disk, is not permitted and loses nothing", func(t *testing.T, r *repo) {
+			f := r.random(t, "f", 1000)
+			r.pushBlobs(t, f)
+			r.fails(t, "Operation not permitted", `mv "$1" "$R/_blobs/sha256/$2"`, f.path, f.hex)
+			r.ok(t, `cmp "$1" "$R/_blobs/sha256/$2"`, f.path, f.hex)
+			r.fails(t, "Operation not permitted", `mv "$R/_blobs/sha256/$1" "$W/out"`, f.hex)
+			r.requireBlob(t, f)
+		}},
+		{"cp -a and install of other content onto a digest change nothing", func(t *testing.T, r *repo) {
+			f, other := r.random(t, "f", 1000), r.random(t, "other", 1000)
+			r.pushBlobs(t, f)
+			r.fails(t, "Bad message", `cp -a "$1" "$R/_blobs/sha256/$2"`, other.path, f.hex)
+			r.fails(t, "Bad message", `install "$1" "$R/_blobs/sha256/$2"`, other.path, f.hex)
+			r.requireBlob(t, f)
+			require.Equal(t, f.hex, r.ok(t, `ls "$R/_blobs/sha256"`))
+		}},
 		writes("cp -a", `cp -a "$1" "$R/_blobs/sha256/$2"`),
 		writes("cp --sparse=always", `cp --sparse=always "$1" "$R/_blobs/sha256/$2"`),
 		writes("a temporary that is renamed", `cp "$1" "$R/_blobs/.tmp"; chmod 600 "$R/_blobs/.tmp"; touch "$R/_blobs/.tmp"; mv "$R/_blobs/.tmp" "$R/_blobs/sha256/$2"`),

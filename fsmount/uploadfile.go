@@ -66,7 +66,7 @@ func (u uploadFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.
 		if err != nil {
 			return nil, u.fs.fail(&req.Header, "open", u.path(), err)
 		}
-		return &uploadReader{u, content}, nil
+		return &contentReader{u.fs, u.path(), content}, nil
 	}
 	h, err := u.resume(ctx, blobs, req.Header.Pid)
 	if err != nil {
@@ -110,28 +110,4 @@ func (u uploadFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp 
 
 func (u uploadFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
 	return u.fs.fail(&req.Header, "fsync", u.path(), u.fs.handles.sync(ctx, u))
-}
-
-// uploadReader is an upload open for reading: unverified, since it is not
-// whole.
-type uploadReader struct {
-	file    uploadFile
-	content storage.UploadContent
-}
-
-var (
-	_ fusefs.HandleReader   = (*uploadReader)(nil)
-	_ fusefs.HandleReleaser = (*uploadReader)(nil)
-)
-
-func (h *uploadReader) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
-	return h.file.fs.read(ctx, req, resp, h.file.path(), h)
-}
-
-func (h *uploadReader) readAt(ctx context.Context, p []byte, off int64) (int, error) {
-	return h.content.ReadAt(p, off)
-}
-
-func (h *uploadReader) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
-	return h.content.Close()
 }

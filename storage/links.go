@@ -32,8 +32,11 @@ type links struct {
 }
 
 // get returns the canonical digest that the link of d holds. Errors:
-// errNoLink, [ErrCorrupt].
+// errNoLink, [ErrCorrupt], and those of digest.Parse.
 func (l links) get(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	if _, err := digest.Parse(string(d)); err != nil {
+		return "", err
+	}
 	target, err := readLink(ctx, l.driver, linkPath(l.dir, d))
 	if err != nil {
 		return "", err

@@ -3,7 +3,9 @@ package storage
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path"
+	"syscall"
 	"time"
 
 	"registryfs/driver"
@@ -99,6 +101,11 @@ func (r *repository) old(ctx context.Context, id string) (PurgedUpload, error) {
 	return u, nil
 }
 
+// isRefused says that a file could be written by others, but not from here.
+func isRefused(err error) bool {
+	return errors.Is(err, driver.ErrReadOnly) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
+}
+
 // purge removes an upload, unless somebody writes to it.
 func (r *repository) purge(ctx context.Context, id string, dryRun bool) (bool, error) {
 	d := r.registry.driver
@@ -108,7 +115,7 @@ func (r *repository) purge(ctx context.Context, id string, dryRun bool) (bool, e
 		if errors.Is(err, driver.ErrBusy) {
 			return false, nil
 		}
-		if err != nil && !(dryRun && errors.Is(err, driver.ErrReadOnly)) {
+		if err != nil && !(dryRun && isRefused(err)) {
 			return false, err
 		}
 		if err == nil {

@@ -169,6 +169,9 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 		if err != nil {
 			return err
 		}
+		if err := m.mountSignatures(ctx, source, order[i]); err != nil {
+			return err
+		}
 		if err := m.links.put(ctx, order[i], canonical); err != nil {
 			return err
 		}

@@ -15,8 +15,9 @@ func (m *manifests) signatures(d digest.Digest) links {
 	return links{m.repo.registry.driver, signaturesPath(m.repo.name, d)}
 }
 
-// putSigned stores what is signed under its own digest, and each signature as
-// content of its own, beside those that are there.
+// putSigned stores each signature as content of its own, beside those that are
+// there, and what is signed under its own digest: last, so that it never shows
+// without them.
 func (m *manifests) putSigned(ctx context.Context, document []byte, tag string) (Descriptor, error) {
 	signed, err := manifest.ParseSigned(document)
 	if err != nil {
@@ -25,16 +26,25 @@ func (m *manifests) putSigned(ctx context.Context, document []byte, tag string) 
 	if err := signed.CheckName(m.repo.name, tag); err != nil {
 		return Descriptor{}, err
 	}
-	desc, err := putContent(ctx, m.repo, m.links, signed.Manifest().Payload())
-	if err != nil {
-		return Descriptor{}, err
-	}
+	payload := signed.Manifest().Payload()
 	for _, signature := range signed.Signatures() {
-		if _, err := putContent(ctx, m.repo, m.signatures(desc.Digest), signature); err != nil {
+		if _, err := putContent(ctx, m.repo, m.signatures(digest.FromBytes(payload)), signature); err != nil {
 			return Descriptor{}, err
 		}
 	}
-	return desc, nil
+	return putContent(ctx, m.repo, m.links, payload)
+}
+
+// mountSignatures links the signatures of a manifest of another repository.
+func (m *manifests) mountSignatures(ctx context.Context, source *repository, d digest.Digest) error {
+	from := source.manifests().signatures(d)
+	return from.enumerate(ctx, func(signature digest.Digest) error {
+		canonical, err := from.get(ctx, signature)
+		if err != nil {
+			return ctx.Err() // one that cannot be read leaves the others
+		}
+		return m.signatures(d).put(ctx, signature, canonical)
+	})
 }
 
 func (m *manifests) Signed(ctx context.Context, d digest.Digest) ([]byte, error) {

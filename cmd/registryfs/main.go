@@ -2,6 +2,7 @@
 //
 //	registryfs mount SOURCE MOUNTPOINT     serve a registry until it is unmounted
 //	registryfs unmount MOUNTPOINT          unmount it and wait for its daemon
+//	registryfs purge-uploads SOURCE        remove uploads that nobody has finished
 //	registryfs version
 //	registryfs help
 //
@@ -80,18 +81,20 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:        "a container registry as a directory",
 		UsageText:    "registryfs COMMAND [FLAGS] [ARGUMENTS]",
 		Version:      version(),
-		Commands:     []*cli.Command{mountCommand(), unmountCommand(), versionCommand()},
+		Commands:     []*cli.Command{mountCommand(), unmountCommand(), purgeUploadsCommand(), versionCommand()},
 		Flags:        []cli.Flag{cli.HelpFlag}, // for the list of them; arrange serves it
 		OnUsageError: onUsage,
 		// The library would exit by itself, with statuses of its own.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Writer:         stdout,
 		ErrWriter:      stderr,
+		// A comma belongs to an expression.
+		DisableSliceFlagSeparator: true,
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
 				return usagef("unknown command %q", name)
 			}
-			return usagef("a command is missing: mount, unmount, version or help")
+			return usagef("a command is missing: mount, unmount, purge-uploads, version or help")
 		},
 	}
 	for _, cmd := range app.Commands {

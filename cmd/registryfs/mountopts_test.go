@@ -21,6 +21,7 @@ func TestExpandOptions(t *testing.T) {
 		{"attr_timeout=2.5,drain-timeout=1s", "--attr-timeout=2.5 --drain-timeout=1s"},
 		{"log_file=/a=b", "--log-file=/a=b"},
 		{",,ro,", "--read-only"},
+		{"allow_url=^a=b$,deny_url=c,allow-url=d", "--allow-url=^a=b$ --deny-url=c --allow-url=d"},
 	} {
 		got, err := expandOptions(tc.words, takesValue)
 		require.NoError(t, err, tc.words)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -24,7 +25,11 @@ type mountOptions struct {
 	source, mountPoint string
 
 	readOnly, create, allowDelete, allowOther bool
-	exclusive, listViews, sparseIndexes       bool
+	exclusive, listViews                      bool
+	sparseIndexes, immutableTags              bool
+
+	allowURL, denyURL []*regexp.Regexp
+	signingKey        string // file; empty: none
 
 	uid, gid                  uint32
 	umask                     fs.FileMode
@@ -52,6 +57,10 @@ func mountFlagSet() []cli.Flag {
 		&cli.StringFlag{Name: "attr-timeout", Value: "1s", Usage: "how long another writer's change may go unseen: a `duration`, or seconds"},
 		&cli.BoolFlag{Name: "list-views", Usage: "list _uploads, _oci, _images and .registryfs too"},
 		&cli.BoolFlag{Name: "sparse-indexes", Usage: "let an index be tagged without its manifests"},
+		&cli.BoolFlag{Name: "immutable-tags", Usage: "let a tag that exists be neither moved nor removed"},
+		&cli.StringSliceFlag{Name: "allow-url", Usage: "let manifests carry addresses that match this `EXPRESSION`; may be repeated", DefaultText: "none"},
+		&cli.StringSliceFlag{Name: "deny-url", Usage: "but none that match this `EXPRESSION`; may be repeated", DefaultText: "none"},
+		&cli.StringFlag{Name: "signing-key", Usage: "sign manifests of schema 1 that have no signature with the private key in `FILE`", DefaultText: "none"},
 		&cli.StringFlag{Name: "drain-timeout", Value: "1m0s", Usage: "how long files that are open are served after SIGTERM: a `duration`, or seconds"},
 		&cli.StringFlag{Name: "log-level", Value: "warn", Usage: "`debug|info|warn|error`"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
@@ -70,6 +79,8 @@ func parseMountOptions(c *cli.Context) (mountOptions, error) {
 		exclusive:     c.Bool("exclusive"),
 		listViews:     c.Bool("list-views"),
 		sparseIndexes: c.Bool("sparse-indexes"),
+		immutableTags: c.Bool("immutable-tags"),
+		signingKey:    c.String("signing-key"),
 		logFormat:     c.String("log-format"),
 		logFile:       c.String("log-file"),
 		daemon:        c.Bool("daemon"),
@@ -92,7 +103,16 @@ func parseMountOptions(c *cli.Context) (mountOptions, error) {
 	if err := o.logLevel.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return o, usagef("--log-level is debug, info, warn or error, not %q", c.String("log-level"))
 	}
+	if o.signingKey == "" && c.IsSet("signing-key") {
+		return o, usagef("--signing-key needs a file")
+	}
 	var err error
+	if o.allowURL, err = parseExpressions(c, "allow-url"); err != nil {
+		return o, err
+	}
+	if o.denyURL, err = parseExpressions(c, "deny-url"); err != nil {
+		return o, err
+	}
 	if o.uid, err = parseID(c, "uid", os.Getuid()); err != nil {
 		return o, err
 	}
@@ -104,10 +124,10 @@ func parseMountOptions(c *cli.Context) (mountOptions, error) {
 		return o, usagef("--umask is an octal number up to 0777, not %q", c.String("umask"))
 	}
 	o.umask = fs.FileMode(umask)
-	if o.attrTimeout, err = parseTimeout(c, "attr-timeout"); err != nil {
+	if o.attrTimeout, err = parseDuration(c, "attr-timeout", maxTimeout); err != nil {
 		return o, err
 	}
-	o.drainTimeout, err = parseTimeout(c, "drain-timeout")
+	o.drainTimeout, err = parseDuration(c, "drain-timeout", maxTimeout)
 	return o, err
 }
 
@@ -125,16 +145,33 @@ func parseID(c *cli.Context, name string, caller int) (uint32, error) {
 	return uint32(id), nil
 }
 
-// parseTimeout reads a duration as Go writes it, or, as other mounts have it, a
+// parseExpressions reads the regular expressions of a flag that may be
+// repeated. An empty one would match everything.
+func parseExpressions(c *cli.Context, name string) ([]*regexp.Regexp, error) {
+	var all []*regexp.Regexp
+	for _, text := range c.StringSlice(name) {
+		if text == "" {
+			return nil, usagef("--%s needs an expression; .* matches everything", name)
+		}
+		e, err := regexp.Compile(text)
+		if err != nil {
+			return nil, usagef("--%s: %v", name, err)
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// parseDuration reads a duration as Go writes it, or, as other mounts have it, a
 // number of seconds.
-func parseTimeout(c *cli.Context, name string) (time.Duration, error) {
+func parseDuration(c *cli.Context, name string, longest time.Duration) (time.Duration, error) {
 	text := c.String(name)
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		d, err = time.ParseDuration(text + "s")
 	}
-	if err != nil || d < 0 || d > maxTimeout {
-		return 0, usagef("--%s is a duration between 0s and %v, not %q", name, maxTimeout, text)
+	if err != nil || d < 0 || d > longest {
+		return 0, usagef("--%s is a duration between 0s and %v, not %q", name, longest, text)
 	}
 	return d, nil
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,11 @@ func TestParseMountOptions(t *testing.T) {
 		{"SRC MNT --log-level debug --log-format json --log-file /x", func(o *mountOptions) {
 			o.logLevel, o.logFormat, o.logFile = slog.LevelDebug, "json", "/x"
 		}},
+		{"SRC MNT --allow-url ^https://a{1,2}/ -o deny_url=b=c --allow-url x", func(o *mountOptions) {
+			o.allowURL = []*regexp.Regexp{regexp.MustCompile("^https://a{1,2}/"), regexp.MustCompile("x")}
+			o.denyURL = []*regexp.Regexp{regexp.MustCompile("b=c")}
+		}},
+		{"SRC MNT --immutable-tags -o signing_key=/k", func(o *mountOptions) { o.immutableTags, o.signingKey = true, "/k" }},
 		{"--daemon -- SRC MNT", func(o *mountOptions) { o.daemon = true }},
 	} {
 		got, err := parse(t, tc.line)
@@ -74,7 +80,8 @@ func TestWrongMountOptions(t *testing.T) {
 		"SRC MNT --uid", "SRC MNT --uid -1", "SRC MNT --uid root", "SRC MNT --gid 4294967295", "SRC MNT -o uid=",
 		"SRC MNT --umask 8", "SRC MNT --umask 1000", "SRC MNT --umask -1", "SRC MNT --read-only=maybe",
 		"SRC MNT --attr-timeout -1s", "SRC MNT --attr-timeout soon", "SRC MNT --drain-timeout 1000h", "SRC MNT --drain-timeout NaN",
-		"SRC MNT --log-level loud", "SRC MNT --log-format xml", "SRC MNT --create --read-only", "SRC MNT --create -o ro",
+		"SRC MNT --log-level loud", "SRC MNT --log-format xml", "SRC MNT --allow-url [", "SRC MNT --allow-url=", "SRC MNT --deny-url", "SRC MNT -o allow_url", "SRC MNT -o deny_url=a{1,2}",
+		"SRC MNT --signing-key=", "SRC MNT --create --read-only", "SRC MNT --create -o ro",
 	} {
 		_, err := parse(t, line)
 		var usage *usageError

@@ -64,7 +64,7 @@ func findStore(arg string, create, readOnly bool) (source, error) {
 		src.make = true
 		return src, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return src, fmt.Errorf("%s does not exist: --create makes a new registry there", arg)
+		return src, fmt.Errorf("%s does not exist: mount --create makes a new registry there", arg)
 	case errors.Is(err, syscall.ENOTDIR):
 		return src, fmt.Errorf("%s is not a directory: name a registry's storage directory", arg)
 	case err != nil:
@@ -85,7 +85,7 @@ func findStore(arg string, create, readOnly bool) (source, error) {
 		return src, fmt.Errorf("%s is not a registry's storage directory: it has no %s; "+
 			"a new registry needs an empty directory and --create", arg, storeDir)
 	case !create:
-		return src, fmt.Errorf("%s is empty: --create makes a new registry there", arg)
+		return src, fmt.Errorf("%s is empty: mount --create makes a new registry there", arg)
 	}
 	src.make = true
 	return src, nil
@@ -118,6 +118,9 @@ func isStore(dir string) (bool, error) {
 	return err == nil && info.IsDir(), err
 }
 
+// withoutWriting is the remedy where a store cannot be written.
+const withoutWriting = "mount it with --read-only, or purge its uploads with --dry-run only"
+
 // checkAccess tests what every use of a store needs, so that the answer comes
 // now and not from a tree full of errors.
 func checkAccess(dir string, readOnly bool) error {
@@ -131,9 +134,9 @@ func checkAccess(dir string, readOnly bool) error {
 		}
 		switch err := unix.Access(path, unix.W_OK); {
 		case errors.Is(err, unix.EROFS):
-			return fmt.Errorf("%s is on read-only media: mount it with --read-only", dir)
+			return fmt.Errorf("%s is on read-only media: %s", dir, withoutWriting)
 		case errors.Is(err, fs.ErrPermission):
-			return fmt.Errorf("%s cannot be written: mount it with --read-only, or %s", path, asOwner(path))
+			return fmt.Errorf("%s cannot be written: %s, or %s", path, withoutWriting, asOwner(path))
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 )
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range []string{"help", "--help", "-h", "--help mount", "help mount", "mount --help", "mount SRC MNT --help", "help unmount", "unmount -h", "unmount MNT -h"} {
+	for _, args := range []string{"help", "--help", "-h", "--help mount", "help mount", "mount --help", "mount SRC MNT --help", "help unmount", "help purge-uploads", "purge-uploads SRC --help", "unmount -h", "unmount MNT -h"} {
 		r := registryfs(t, strings.Fields(args)...)
 		require.Equal(t, exitOK, r.status, args)
 		require.Contains(t, r.stdout, "USAGE", args)
@@ -40,6 +40,15 @@ func TestWrongUsage(t *testing.T) {
 		{"mount mem: /mnt -o ro,bogus", `"bogus"`},
 		{"mount mem: /mnt --uid", "needs a value"},
 		{"mount mem: /mnt --umask=rwx", "octal"},
+		{"mount mem: /mnt --allow-url=(", "--allow-url"},
+		{"mount mem: /mnt -o deny_url=(", "--deny-url"},
+		{"mount mem: /mnt --signing-key=", "--signing-key"},
+		{"purge-uploads", "SOURCE"},
+		{"purge-uploads /a /b", "SOURCE"},
+		{"purge-uploads /a --older-than week", "--older-than"},
+		{"purge-uploads /a --older-than -1h", "--older-than"},
+		{"purge-uploads /a --older-than", "needs a value"},
+		{"purge-uploads /a -o ro", "-o"},
 		{"unmount", "MOUNTPOINT"},
 		{"unmount /a /b", "MOUNTPOINT"},
 		{"unmount /a -l", "-l"},
@@ -94,6 +103,13 @@ func TestFailuresNameTheRemedy(t *testing.T) {
 		{"mount new mnt --create --log-file /missing/log", "--log-file"},
 		{"mount mnt/new mnt --create", "one inside the other"},
 		{"mount mnt/new/er mnt --create", "one inside the other"},
+		{"mount store mnt --signing-key missing", "does not exist"},
+		{"mount store mnt --signing-key file", "must hold a private key"},
+		{"mount new mnt --create --signing-key file", "must hold a private key"},
+		{"purge-uploads missing", "does not exist"},
+		{"purge-uploads empty --dry-run", "is empty"},
+		{"purge-uploads store/docker", "did you mean DIR/store?"},
+		{"purge-uploads mem:", "ends with its mount"},
 		{"unmount mnt", "is not a mount point"},
 		{"unmount missing", "is not a mount point"},
 		{"unmount /proc", "use umount"},
@@ -122,10 +138,16 @@ func TestFailuresNameTheRemedy(t *testing.T) {
 // far as files go. $1 is the program, $2 a directory for everyone.
 func elsewhere(t *testing.T, script string) result {
 	t.Helper()
+	return elsewhereOn(t, script, "")
+}
+
+// elsewhereOn is elsewhere with a store, $3.
+func elsewhereOn(t *testing.T, script, store string) result {
+	t.Helper()
 	needRoot(t)
 	const nobody = "nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups -- \"$@\"; }\n"
 	return execute(t, "unshare", "--mount", "--propagation", "private",
-		"sh", "-euc", nobody+script, "sh", program, publicDir(t))
+		"sh", "-euc", nobody+script, "sh", program, publicDir(t), store)
 }
 
 func TestFailuresOfTheMachine(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"registryfs/driver/filedriver"
 	"registryfs/driver/memdriver"
 	"registryfs/fsmount"
+	"registryfs/manifest"
 	"registryfs/storage"
 )
 
@@ -24,19 +25,25 @@ const dirMode = 0o777
 // mount puts the layers together: a driver for the source, the storage system
 // over it, the mounted tree over that.
 func mount(ctx context.Context, src source, dir string, o mountOptions, logger *slog.Logger) (*fsmount.Mount, error) {
+	key, err := loadKey(o.signingKey)
+	if err != nil {
+		return nil, err
+	}
 	d, err := openDriver(src, o.readOnly)
 	if err != nil {
 		return nil, err
 	}
-	reg, err := storage.Open(ctx, d, storage.Options{
-		Create:        src.make,
+	reg, err := openRegistry(ctx, src, d, storage.Options{
 		ReadOnly:      o.readOnly,
 		AllowDelete:   o.allowDelete,
 		SparseIndexes: o.sparseIndexes,
+		ImmutableTags: o.immutableTags,
+		URLs:          manifest.URLPolicy{Allow: o.allowURL, Deny: o.denyURL},
+		SigningKey:    key,
 		Logger:        logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", src.name, err)
+		return nil, err
 	}
 
 	// The FUSE library says through package log why fusermount3 failed.
@@ -62,6 +69,29 @@ func mount(ctx context.Context, src source, dir string, o mountOptions, logger *
 		return nil, mountError(dir, err, said.String())
 	}
 	return m, nil
+}
+
+// openRegistry opens the registry that d holds for a source, and makes it where
+// findSource said that there is none yet.
+func openRegistry(ctx context.Context, src source, d driver.Driver, o storage.Options) (storage.Registry, error) {
+	o.Create = src.make
+	reg, err := storage.Open(ctx, d, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src.name, err)
+	}
+	return reg, nil
+}
+
+// loadKey reads the key that signs manifests; no file is no key.
+func loadKey(file string) (manifest.PrivateKey, error) {
+	if file == "" {
+		return nil, nil
+	}
+	key, err := manifest.LoadKey(file)
+	if err != nil {
+		return nil, fmt.Errorf("--signing-key %s: %w; it must hold a private key, in PEM or as a JSON web key", file, err)
+	}
+	return key, nil
 }
 
 func openDriver(src source, readOnly bool) (driver.Driver, error) {
