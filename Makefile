@@ -10,7 +10,7 @@ FOLDERS     := cmd digest driver fsmount manifest storage
 
 # What the tests run, as command:package. The race detector needs a C compiler.
 TEST_TOOLS := fusermount3:fuse3 docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
-	strace:strace busybox:busybox vim.tiny:vim-tiny tar:tar curl:curl jq:jq \
+	strace:strace busybox:busybox vim:vim tar:tar curl:curl jq:jq \
 	setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
 
 .DEFAULT_GOAL := help

@@ -138,11 +138,26 @@ func detach(t *testing.T, dir string) {
 			return
 		}
 		for _, d := range findDaemons(m) {
+			if !serves(t, d, dir) {
+				continue
+			}
 			_ = unix.PidfdSendSignal(d.fd, unix.SIGKILL, nil, 0)
 			require.NoError(t, d.wait())
 		}
 		require.NoError(t, fusermount(context.Background(), "-uz", dir))
 	}
+}
+
+// serves tells the daemon of a mount from one of another test that still ends:
+// the number of its device may be that of this mount now.
+func serves(t *testing.T, d daemon, dir string) bool {
+	t.Helper()
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", d.fd))
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(info), "\nPid:")
+	pid := strings.Fields(rest)[0]
+	command, err := os.ReadFile("/proc/" + pid + "/cmdline")
+	return err == nil && strings.Contains(string(command), filepath.Base(filepath.Dir(dir)))
 }
 
 // newStore is an empty registry on disk.
