@@ -136,3 +136,5 @@ func (p place) meaningOf(name string) (meaning, error) {
 		return aBlobAlias, nil
 	}
 }
+
+func join(dir, name string) string { return path.Join(dir, name) }

@@ -24,7 +24,7 @@ var owners = map[string][]string{
 	"net/http":                {"cmd", "storage/notify"},
 	"os/signal":               {"cmd"},
 	"registryfs/driver":       {"cmd", "storage", "driver"},
-	"github.com/docker":       {"manifest"},
+	"github.com/docker":       {"manifest", "storage/storagetest"},
 	"github.com/moby":         {"cmd", "fsmount"},
 	"registryfs/testdata":     {},
 	"github.com/distribution": {"storage"},

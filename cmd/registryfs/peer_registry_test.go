@@ -34,6 +34,7 @@ var manifestTypes = []string{
 	"application/vnd.oci.image.manifest.v1+json",
 	"application/vnd.docker.distribution.manifest.list.v2+json",
 	"application/vnd.docker.distribution.manifest.v2+json",
+	"application/vnd.docker.distribution.manifest.v1+prettyjws",
 }
 
 // needProgram fails where a test cannot run, and says what to install.
@@ -102,8 +103,13 @@ storage:
   cache: {blobdescriptor: inmemory}
   delete: {enabled: true}
   maintenance: {uploadpurging: {enabled: false}}
-http: {addr: "127.0.0.1:0", secret: test}
+http: {addr: "127.0.0.1:0", secret: ` + peerSecret + `}
+compatibility: {schema1: {enabled: true}}
+validation: {manifests: {urls: {allow: ["."]}}}
 `
+
+// peerSecret is what the registry makes the tokens of uploads with.
+const peerSecret = "test"
 
 // startPeer runs a stock registry on a store until the test ends.
 func startPeer(t *testing.T, store string) *peer {
@@ -211,7 +217,14 @@ func (p *peer) checkPulled(t *testing.T, repo, tag string, want *layout) {
 
 // do sends the registry a request and returns its answer.
 func (p *peer) do(method, path, contentType string, body []byte) (*http.Response, []byte, error) {
-	req, err := http.NewRequest(method, "http://"+p.addr+"/v2/"+path, bytes.NewReader(body))
+	return send(method, p.url(path), contentType, body)
+}
+
+// url is the address of what lies below the API's root.
+func (p *peer) url(path string) string { return "http://" + p.addr + "/v2/" + path }
+
+func send(method, address, contentType string, body []byte) (*http.Response, []byte, error) {
+	req, err := http.NewRequest(method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, err
 	}
