@@ -85,6 +85,13 @@ func (r *repository) loadState(ctx context.Context, id string, size int64) (*dig
 	return digester, nil
 }
 
+// dropStates removes the states of an upload that is about to be written to. A
+// stock registry trusts one by its offset alone, also when the bytes before
+// that have changed.
+func (r *repository) dropStates(ctx context.Context, id string) error {
+	return ignore(r.registry.driver.Delete(ctx, statesPath(r.name, id)))
+}
+
 // ignore is nil for the errors of looking for what need not be there.
 func ignore(err error) error {
 	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) || errors.Is(err, ErrTooLarge) {

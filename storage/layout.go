@@ -24,7 +24,8 @@ import (
 //	├── staging/<id>/       tags being built
 //	├── uploads/<id>        what an upload was like when it was closed
 //	├── trash/<time>-<id>/  tags that were removed, for a day
-//	└── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
+//	├── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
+//	└── quarantine/{check,leftovers}/<time>-<id>/…   what a repair took away, with its path below v2/
 //
 // A link at a provisional digest (sha512; tarsum/<version>/<hash>/<hex> for a
 // tarsum) holds the canonical one. A stock
@@ -52,9 +53,10 @@ func revisionsPath(name string) string { return path.Join(layoutRepos, name, "_m
 func signaturesPath(name string, d digest.Digest) string {
 	return path.Join(path.Dir(linkPath(revisionsPath(name), d)), "signatures")
 }
-func tagsPath(name string) string     { return path.Join(layoutRepos, name, "_manifests/tags") }
-func tagPath(name, tag string) string { return path.Join(tagsPath(name), tag) }
-func uploadsPath(name string) string  { return path.Join(layoutRepos, name, "_uploads") }
+func manifestsPath(name string) string { return path.Join(layoutRepos, name, "_manifests") }
+func tagsPath(name string) string      { return path.Join(layoutRepos, name, "_manifests/tags") }
+func tagPath(name, tag string) string  { return path.Join(tagsPath(name), tag) }
+func uploadsPath(name string) string   { return path.Join(layoutRepos, name, "_uploads") }
 
 func uploadPath(name, id string) string        { return path.Join(uploadsPath(name), id) }
 func uploadDataPath(name, id string) string    { return path.Join(uploadPath(name, id), "data") }
@@ -81,9 +83,11 @@ func algorithmPath(alg digest.Algorithm) string {
 	return alg.String()
 }
 
+func statesPath(name, id string) string { return path.Join(uploadPath(name, id), "hashstates") }
+
 // statePath is the state of a canonical digester after that many bytes.
 func statePath(name, id string, offset int64) string {
-	return path.Join(uploadPath(name, id), "hashstates", digest.SHA256.String(), strconv.FormatInt(offset, 10))
+	return path.Join(statesPath(name, id), digest.SHA256.String(), strconv.FormatInt(offset, 10))
 }
 
 // closePath is what we know of the last close of an upload.

@@ -173,7 +173,13 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest) error {
 	} else if by != "" {
 		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
 	}
-	return m.links.remove(ctx, d)
+	_, unlinked := m.links.get(ctx, d)
+	err = m.links.remove(ctx, d)
+	if errors.Is(unlinked, errNoLink) && (err == nil || errors.Is(err, errNoLink)) {
+		// Of a manifest of registry 2.1.0 that was no more than its signatures.
+		err = m.repo.linkedBlobs().links.remove(ctx, d)
+	}
+	return err
 }
 
 func (m *manifests) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {
@@ -181,20 +187,20 @@ func (m *manifests) Enumerate(ctx context.Context, fn func(digest.Digest) error)
 }
 
 func (m *manifests) enumerate(ctx context.Context, fn func(digest.Digest) error) error {
-	isEmpty := true
+	seen := map[digest.Digest]bool{}
 	err := m.links.enumerate(ctx, func(d digest.Digest) error {
-		isEmpty = false
+		seen[d] = true
 		return fn(d)
 	})
-	if err != nil || !isEmpty {
+	if err != nil {
 		return err
 	}
-	// Without a revision, what is tagged is a manifest of registry 2.1.0.
+	// What is tagged and no revision is a manifest of registry 2.1.0, also
+	// where later registries have put others beside it.
 	names, err := m.repo.Tags().All(ctx)
 	if err != nil {
 		return err
 	}
-	seen := map[digest.Digest]bool{}
 	for _, name := range names {
 		tag, err := m.repo.Tags().Get(ctx, name)
 		if err != nil || seen[tag.Digest] {

@@ -54,6 +54,9 @@ func (r *registry) PurgeUploads(ctx context.Context, o PurgeOptions) ([]PurgedUp
 		}
 		for _, dir := range dirs {
 			u, err := r.repository(name).old(ctx, path.Base(dir))
+			if errors.Is(err, driver.ErrNotExist) {
+				continue // it was committed or cancelled meanwhile
+			}
 			if err != nil {
 				failed = append(failed, err)
 			}

@@ -185,6 +185,9 @@ func (m *manifests) mountBlobs(ctx context.Context, source *repository, revision
 	if err != nil {
 		return err
 	}
+	if err := m.repo.registry.options.URLs.Check(parsed.References()); err != nil {
+		return err
+	}
 	if err := m.repo.prepare(ctx); err != nil {
 		return err
 	}

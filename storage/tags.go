@@ -199,6 +199,9 @@ func (t *tags) rename(ctx context.Context, from, to string) error {
 	if err := t.repo.registry.writable(); err != nil {
 		return err
 	}
+	refs := t.repo.registry.refsLock(t.repo.name)
+	refs.RLock()
+	defer refs.RUnlock()
 	lock := t.repo.registry.tagLock(t.repo.name)
 	lock.Lock()
 	defer lock.Unlock()

@@ -23,11 +23,10 @@ const (
 // discard moves a directory out of sight, in one step, into the trash, and
 // empties the trash of what is too old. name says what it was.
 func (r *registry) discard(ctx context.Context, dir, name string) error {
-	now := time.Now()
-	entry := strconv.FormatInt(now.Unix(), 10) + "-" + uuid.NewString()
-	if err := driver.MoveDir(ctx, r.driver, dir, path.Join(layoutTrash, entry, name)); err != nil {
+	if _, err := r.moveToTrash(ctx, dir, name); err != nil {
 		return err
 	}
+	now := time.Now()
 	if last := r.emptied.Load(); now.Unix()-last < int64(trashPause/time.Second) || !r.emptied.CompareAndSwap(last, now.Unix()) {
 		return nil
 	}
@@ -35,6 +34,13 @@ func (r *registry) discard(ctx context.Context, dir, name string) error {
 		r.log.Warn("cannot empty the trash", "error", err)
 	}
 	return nil
+}
+
+// moveToTrash moves a directory into the trash and returns where it is there.
+func (r *registry) moveToTrash(ctx context.Context, dir, name string) (string, error) {
+	entry := strconv.FormatInt(time.Now().Unix(), 10) + "-" + uuid.NewString()
+	dst := path.Join(layoutTrash, entry, name)
+	return dst, driver.MoveDir(ctx, r.driver, dir, dst)
 }
 
 // emptyTrash deletes what was discarded before a moment.
@@ -47,9 +53,7 @@ func (r *registry) emptyTrash(ctx context.Context, before time.Time) error {
 		return err
 	}
 	for _, entry := range entries {
-		seconds, _, _ := strings.Cut(path.Base(entry), "-")
-		when, err := strconv.ParseInt(seconds, 10, 64)
-		if err != nil || !time.Unix(when, 0).Before(before) {
+		if when, ok := discardedAt(entry); !ok || !when.Before(before) {
 			continue
 		}
 		if err := r.driver.Delete(ctx, entry); err != nil && !errors.Is(err, driver.ErrNotExist) {
@@ -57,4 +61,11 @@ func (r *registry) emptyTrash(ctx context.Context, before time.Time) error {
 		}
 	}
 	return nil
+}
+
+// discardedAt is when something was moved to an entry of the trash.
+func discardedAt(entry string) (when time.Time, ok bool) {
+	seconds, _, _ := strings.Cut(path.Base(entry), "-")
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	return time.Unix(unix, 0), err == nil
 }

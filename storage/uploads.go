@@ -49,7 +49,11 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 		return nil, err
 	}
 	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, size: w.Size(), pos: atEnd}
-	if u.hasher, err = repo.loadState(ctx, id, u.size); err != nil {
+	u.hasher, err = repo.loadState(ctx, id, u.size)
+	if err == nil {
+		err = repo.dropStates(ctx, id)
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return u, nil

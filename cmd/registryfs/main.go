@@ -3,10 +3,13 @@
 //	registryfs mount SOURCE MOUNTPOINT     serve a registry until it is unmounted
 //	registryfs unmount MOUNTPOINT          unmount it and wait for its daemon
 //	registryfs purge-uploads SOURCE        remove uploads that nobody has finished
+//	registryfs check SOURCE                verify all that is stored, and repair it
+//	registryfs gc SOURCE                   free what nothing in a store needs
+//	registryfs rm SOURCE REPOSITORY        remove a repository
 //	registryfs version
 //	registryfs help
 //
-// Exit status: 0 done, 1 failed, 2 wrong usage. A failure is one line on
+// Exit status: 0 done, 1 failed, 2 wrong usage, 4 damage found. A failure is one line on
 // standard error that names the remedy.
 //
 // This package reads the command line and wires a driver, the storage above it
@@ -29,6 +32,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitDamage = 4
 )
 
 // usageError is a command line that cannot be understood.
@@ -68,6 +72,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "registryfs: see registryfs help")
 		return exitUsage
 	}
+	var damage *damageError
+	if errors.As(err, &damage) {
+		return exitDamage
+	}
 	return exitFailed
 }
 
@@ -81,7 +89,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:        "a container registry as a directory",
 		UsageText:    "registryfs COMMAND [FLAGS] [ARGUMENTS]",
 		Version:      version(),
-		Commands:     []*cli.Command{mountCommand(), unmountCommand(), purgeUploadsCommand(), versionCommand()},
+		Commands:     []*cli.Command{mountCommand(), unmountCommand(), purgeUploadsCommand(), checkCommand(), gcCommand(), rmCommand(), versionCommand()},
 		Flags:        []cli.Flag{cli.HelpFlag}, // for the list of them; arrange serves it
 		OnUsageError: onUsage,
 		// The library would exit by itself, with statuses of its own.
@@ -94,7 +102,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			if name := c.Args().First(); name != "" {
 				return usagef("unknown command %q", name)
 			}
-			return usagef("a command is missing: mount, unmount, purge-uploads, version or help")
+			return usagef("a command is missing: mount, unmount, purge-uploads, check, gc, rm, version or help")
 		},
 	}
 	for _, cmd := range app.Commands {

@@ -47,6 +47,23 @@ func testReads(s *suite) {
 		require.NotErrorIs(t, err, io.EOF)
 	})
 
+	// What is closed gives no bytes, nor an end that could be taken for theirs.
+	s.test("AfterClose", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		desc := putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("content"))
+		blob, err := repo.Blobs().Open(t.Context(), desc.Digest)
+		require.NoError(t, err)
+		require.NoError(t, blob.Close())
+		for range 2 {
+			p := make([]byte, 7)
+			n, err := blob.ReadAt(p, 0)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, io.EOF)
+			require.Zero(t, n)
+			require.Equal(t, make([]byte, 7), p)
+		}
+	})
+
 	s.test("Concurrent", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		content := noise(1, 3<<20)

@@ -63,6 +63,7 @@ func Run(t *testing.T, newRegistry New) {
 		{"ManifestsMount", testManifestsMount},
 		{"Tags", testTags},
 		{"TagsConcurrent", testTagsConcurrent},
+		{"DeleteConcurrent", testDeleteConcurrent},
 		{"Catalog", testCatalog},
 		{"Names", testNames},
 		{"ReadOnly", testReadOnly},

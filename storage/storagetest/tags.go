@@ -231,6 +231,18 @@ func testTags(s *suite) {
 		require.Equal(t, []string{"v1", "v2"}, allTags(t, repo))
 	})
 
+	s.testWith("ImmutableDelete", Options{ImmutableTags: true, AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		one, two := pushImage(t, repo, "one"), pushImage(t, repo, "two")
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v1", one.digest))
+		require.NoError(t, repo.Tags().Tag(t.Context(), "v2", one.digest))
+		require.ErrorIs(t, repo.Manifests().Delete(t.Context(), one.digest), storage.ErrTagImmutable)
+		requireManifest(t, repo, one.payload)
+		requireTag(t, repo, "v1", one.digest)
+		requireTag(t, repo, "v2", one.digest)
+		require.NoError(t, repo.Manifests().Delete(t.Context(), two.digest), "it has no tag")
+	})
+
 	s.test("GetTagged", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		img := pushImage(t, repo, "one")

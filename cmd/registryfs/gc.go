@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"registryfs/storage"
+)
+
+const (
+	// defaultGrace is longer than a push takes, from its first layer to its
+	// manifest.
+	defaultGrace = "24h"
+	// maxGrace is far beyond any push: more is a slip of the pen.
+	maxGrace = 100 * 365 * 24 * time.Hour
+)
+
+// cacheRemedy is what must follow when content, or links to it, have gone.
+const cacheRemedy = "restart registries on this store that cache descriptors (storage: cache: blobdescriptor, Debian's default): " +
+	"they would answer for what is gone, and take manifests that need it"
+
+func gcCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "gc",
+		Usage:     "free what nothing in a store needs",
+		ArgsUsage: "SOURCE",
+		Description: "Removes links to blobs that no manifest of their repository needs, and content that nothing\n" +
+			"links to. Prints a line for each: kind, repository, digest or path, and size in bytes, with tabs\n" +
+			"between. What cannot be read is kept, with all that it may need, and named on standard error.\n" +
+			"It may be interrupted at any time, and run again.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "offline", Usage: "my word that nobody writes to SOURCE meanwhile: no registry, no mount"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "only print what would go; changes nothing, and needs no --offline"},
+			&cli.BoolFlag{Name: "untagged", Usage: "remove manifests too that no tag leads to; signatures stay with what they sign"},
+			&cli.StringFlag{Name: "grace", Value: defaultGrace, Usage: "keep what is younger: a `duration`, or seconds"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON objects, one a line, the last of them a summary"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usagef("gc needs one SOURCE")
+			}
+			grace, err := parseDuration(c, "grace", maxGrace)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return collect(ctx, c.Args().First(), storage.CollectOptions{
+				Offline:  c.Bool("offline"),
+				DryRun:   c.Bool("dry-run"),
+				Untagged: c.Bool("untagged"),
+				Grace:    grace,
+			}, newGCReport(c.App.Writer, c.App.ErrWriter, c.Bool("json")))
+		},
+	}
+}
+
+func collect(ctx context.Context, arg string, o storage.CollectOptions, report *gcReport) error {
+	if !o.DryRun && !o.Offline {
+		return errors.New("gc while others may write needs a store marked exclusive, which there is not yet: " +
+			"end what writes to SOURCE and add --offline, or see with --dry-run what would go")
+	}
+	reg, err := openStore(ctx, arg, o.DryRun)
+	if err != nil {
+		return err
+	}
+	collector, ok := reg.(storage.Collector)
+	if !ok {
+		return fmt.Errorf("%s: garbage cannot be collected in this kind of source", arg)
+	}
+	summary, err := collector.Collect(ctx, o, report.add)
+	report.end(summary, o.DryRun)
+	return errors.Join(err, report.failed)
+}
+
+// openStore opens the registry that is in a directory.
+func openStore(ctx context.Context, arg string, readOnly bool) (storage.Registry, error) {
+	src, err := findSource(arg, false, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	if src.dir == "" {
+		return nil, fmt.Errorf("%s: it ends with its mount: name a registry's storage directory", src.name)
+	}
+	d, err := openDriver(src, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	return openRegistry(ctx, src, d, storage.Options{ReadOnly: readOnly})
+}
+
+// gcReport prints what a collection meets.
+type gcReport struct {
+	stdout, stderr io.Writer
+	asJSON         bool
+	failed         error // of printing, the first
+}
+
+func newGCReport(stdout, stderr io.Writer, asJSON bool) *gcReport {
+	return &gcReport{stdout: stdout, stderr: stderr, asJSON: asJSON}
+}
+
+// gcLine is one thing, as JSON.
+type gcLine struct {
+	Kind       string `json:"kind"`
+	Repository string `json:"repository,omitempty"`
+	Digest     string `json:"digest,omitempty"`
+	Path       string `json:"path"`
+	Size       int64  `json:"size,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+}
+
+// gcSummary is the last line.
+type gcSummary struct {
+	Kind         string `json:"kind"` // "summary"
+	DryRun       bool   `json:"dryRun"`
+	Repositories int    `json:"repositories"`
+	Manifests    int    `json:"manifests"`
+	Links        int    `json:"links"`
+	Blobs        int    `json:"blobs"`
+	Leftovers    int    `json:"leftovers"`
+	Bytes        int64  `json:"bytes"`
+	Damage       int    `json:"damage"`
+	ContentKept  bool   `json:"contentKept"`
+}
+
+func (r *gcReport) add(it storage.Collected) {
+	line := gcLine{
+		Kind:       string(it.Kind),
+		Repository: it.Repository,
+		Digest:     it.Digest.String(),
+		Path:       it.Path,
+		Size:       it.Size,
+	}
+	if it.Err != nil {
+		line.Reason = oneLine(it.Err)
+		fmt.Fprintf(r.stderr, "registryfs: cannot read %s: %s\n", line.Path, line.Reason)
+	}
+	switch name := line.Digest; {
+	case r.asJSON:
+		r.json(line)
+	case it.Kind == storage.CollectDamage:
+	default:
+		if name == "" {
+			name = line.Path
+		}
+		r.print(fmt.Sprintf("%s\t%s\t%s\t%d\n", line.Kind, line.Repository, name, line.Size))
+	}
+}
+
+func (r *gcReport) end(s storage.CollectSummary, dryRun bool) {
+	if r.asJSON {
+		r.json(gcSummary{
+			Kind: "summary", DryRun: dryRun, Repositories: s.Repositories,
+			Manifests: s.Manifests, Links: s.Links, Blobs: s.Blobs, Leftovers: s.Leftovers,
+			Bytes: s.Bytes, Damage: s.Damage, ContentKept: s.ContentKept,
+		})
+	}
+	did := "removed"
+	if dryRun {
+		did = "would remove"
+	}
+	r.say("%s %s, %s, %s and %s of content, %s", did, counted(s.Manifests, "manifest"), counted(s.Links, "link"),
+		counted(s.Leftovers, "leftover"), counted(s.Blobs, "blob"), counted(s.Bytes, "byte"))
+	if s.Damage > 0 {
+		r.say("kept all of the repositories where something cannot be read (%s): registryfs check tells more", counted(s.Damage, "place"))
+	}
+	if s.ContentKept {
+		r.say("kept all content: what cannot be read may lead to any of it")
+	}
+	if !dryRun && s.Manifests+s.Links+s.Blobs > 0 {
+		r.say(cacheRemedy)
+	}
+}
+
+func (r *gcReport) say(format string, args ...any) {
+	fmt.Fprintf(r.stderr, "registryfs: "+format+"\n", args...)
+}
+
+func (r *gcReport) json(v any) {
+	line, err := json.Marshal(v)
+	if err != nil {
+		r.failed = errors.Join(r.failed, err)
+		return
+	}
+	r.print(string(line) + "\n")
+}
+
+func (r *gcReport) print(line string) {
+	if r.failed != nil {
+		return
+	}
+	if _, err := io.WriteString(r.stdout, line); err != nil {
+		r.failed = fmt.Errorf("print what was collected: %w", err)
+	}
+}

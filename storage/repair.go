@@ -1,0 +1,123 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"path"
+	"strings"
+
+	"registryfs/digest"
+	"registryfs/driver"
+)
+
+// What a repair takes away goes below these, to /<time>-<id>/ and the path it
+// had below layoutRoot.
+const (
+	layoutAside     = layoutQuarantine + "/check"
+	layoutLeftovers = layoutQuarantine + "/leftovers"
+)
+
+var (
+	// errByHand says that what is no file and no directory cannot be moved.
+	errByHand = errors.New("a symlink or a special file must be removed by hand")
+	// errNoContent says that there is not a single blob.
+	errNoContent = errors.New("the store has no content at all: is all of it mounted?")
+)
+
+// putAside moves a file or a directory to the quarantine.
+func (c *checker) putAside(p string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return c.move(ctx, p, layoutAside) }
+}
+
+// putLinkAside is putAside for the directory of a link whose content is lost.
+// Where all content is, nothing is lost but a mount.
+func (c *checker) putLinkAside(dir string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		if c.summary.Blobs == 0 {
+			return "", errNoContent
+		}
+		return c.move(ctx, dir, layoutAside)
+	}
+}
+
+// putLeftoverAside is putAside for what was not damaged.
+func (c *checker) putLeftoverAside(p string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return c.move(ctx, p, layoutLeftovers) }
+}
+
+// move moves a file or a directory to where this check puts what it takes away.
+func (c *checker) move(ctx context.Context, p, to string) (string, error) {
+	d := c.registry.driver
+	info, err := d.Stat(ctx, p)
+	if errors.Is(err, driver.ErrInvalidPath) {
+		return "", errByHand
+	}
+	if err != nil {
+		return "", err
+	}
+	dst := path.Join(to, c.run, strings.TrimPrefix(p, layoutRoot))
+	if info.IsDir {
+		err = driver.MoveDir(ctx, d, p, dst)
+	} else {
+		err = d.Move(ctx, p, dst)
+	}
+	return "moved to " + dst, err
+}
+
+// makeDir makes a directory that should be there.
+func (c *checker) makeDir(dir string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		return "made the directory", driver.MakeDir(ctx, c.registry.driver, dir)
+	}
+}
+
+// quarantineBlob takes corrupt content away, unless it is good by now.
+func (c *checker) quarantineBlob(d digest.Digest) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return c.registry.blobs.quarantineCorrupt(ctx, d) }
+}
+
+func (b *blobs) quarantineCorrupt(ctx context.Context, d digest.Digest) (string, error) {
+	lock := &b.locks[maphash.String(b.seed, string(d))%lockStripes]
+	lock.Lock()
+	defer lock.Unlock()
+	blob, err := b.open(ctx, d)
+	switch {
+	case err == nil:
+		return "it has been replaced meanwhile", blob.Close()
+	case errors.Is(err, ErrBlobUnknown):
+		return "it has been removed meanwhile", nil
+	case !errors.Is(err, ErrCorrupt):
+		return "", err
+	}
+	return "moved to " + path.Join(layoutQuarantine, d.Algorithm().String()) + ": push the content again", b.quarantine(ctx, d, err)
+}
+
+// rewriteLink makes a link hold the digest that it is named by.
+func (c *checker) rewriteLink(set links, d digest.Digest, e entry) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		// What is too long for a link may be of value to somebody.
+		if e.info.IsDir || e.info.Size > MaxLink {
+			if _, err := c.move(ctx, e.path, layoutAside); err != nil {
+				return "", err
+			}
+		}
+		return "rewrote the link", set.put(ctx, d, d)
+	}
+}
+
+// trashTag takes a tag away whose value is lost.
+func (r *repoCheck) trashTag(tag entry) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		dst, err := r.registry.moveToTrash(ctx, tag.path, path.Join(r.repo.name, tag.name))
+		return "moved the tag to " + dst, err
+	}
+}
+
+// restoreTag gives a tag the only value that it has ever had.
+func (r *repoCheck) restoreTag(tag entry, d digest.Digest) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		return "set it to " + d.String() + ", its only value ever",
+			r.registry.driver.PutContent(ctx, currentPath(tag.path), []byte(d))
+	}
+}
