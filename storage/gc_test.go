@@ -14,6 +14,7 @@ import (
 	"registryfs/digest"
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
+	"registryfs/driver/memdriver"
 	"registryfs/storage"
 )
 
@@ -238,10 +239,34 @@ func TestCollect(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, repo.Tags().Tag(t.Context(), "v1", desc.Digest))
 
+			both := []byte("needed by sha512, linked by both")
+			alias, b = digest.SHA512.FromBytes(both), putBlob(t, repo, both)
+			put(t, d, layerLink("app", alias), b.String())
+			desc, err = repo.Manifests().Put(t.Context(), "", fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+				`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"%s","size":2},`+
+				`"layers":[{"mediaType":"text/plain","digest":"%s","size":%d}]}`, config, alias, len(both)))
+			require.NoError(t, err)
+			require.NoError(t, repo.Tags().Tag(t.Context(), "v2", desc.Digest))
+
 			other := []byte("nobody's, by two names")
 			alias, b = digest.SHA512.FromBytes(other), putBlob(t, repo, other)
 			put(t, d, layerLink("app", alias), b.String())
 			return goneLines("app", nil, []digest.Digest{alias, b}, []digest.Digest{b})
+		}},
+		{"Signatures", nowUntagged, func(t *testing.T, d driver.Driver, reg storage.Registry) []string {
+			repo := repository(t, reg, "app")
+			sign := func(img pushed) digest.Digest {
+				content := "signature of " + img.manifest.String()
+				b := digest.FromBytes([]byte(content))
+				put(t, d, dataPath(b), content)
+				put(t, d, path.Join(path.Dir(revisionLink("app", img.manifest)), "signatures/sha256", b.Encoded(), "link"), b.String())
+				return b
+			}
+			sign(push(t, repo, "tagged", "v1"))
+			old := push(t, repo, "old", "")
+			gone := append(wholeImage("app", old), goneLines("", nil, nil, []digest.Digest{sign(old)})...)
+			slices.Sort(gone)
+			return gone
 		}},
 		{"WithoutLayers", now, func(t *testing.T, d driver.Driver, reg storage.Registry) []string {
 			img := push(t, repository(t, reg, "app"), "one", "v1")
@@ -377,6 +402,13 @@ func TestCollectGrace(t *testing.T) {
 		require.Equal(t, test.gone, kinds, test.name)
 	}
 
+	// A directory that only a link is missing from keeps nothing.
+	halfGone := putBlob(t, repo, []byte("half gone"))
+	age(25*time.Hour, dataPath(halfGone))
+	require.NoError(t, d.Delete(t.Context(), layerLink("app", halfGone)))
+	require.Equal(t, goneLines("", nil, nil, []digest.Digest{halfGone}),
+		collect(t, reg, storage.CollectOptions{Offline: true, Grace: grace}).gone())
+
 	old, young := push(t, repo, "old", ""), push(t, repo, "young", "")
 	for _, img := range []pushed{old, young} {
 		age(25*time.Hour, layerLink("app", img.layer), layerLink("app", img.config), dataPath(img.layer), dataPath(img.config), dataPath(img.manifest))
@@ -384,6 +416,16 @@ func TestCollectGrace(t *testing.T) {
 	age(25*time.Hour, revisionLink("app", old.manifest))
 	require.Equal(t, wholeImage("app", old), collect(t, reg, storage.CollectOptions{Offline: true, Untagged: true, Grace: grace}).gone())
 	require.NotEmpty(t, readAll(t, repo, young.layer))
+}
+
+// Where a driver does not know times, everything may be young.
+func TestCollectWithoutTimes(t *testing.T) {
+	d := memdriver.New()
+	reg := create(t, &tap{Driver: d, stat: func(info *driver.FileInfo) { info.ModTime = time.Time{} }})
+	push(t, repository(t, reg, "app"), "untagged", "")
+	putBlob(t, repository(t, reg, "app"), []byte("garbage"))
+	require.Empty(t, collect(t, reg, nowUntagged).things)
+	require.NotEmpty(t, collect(t, again(t, d), nowUntagged).things)
 }
 
 func TestCollectIsRefused(t *testing.T) {

@@ -55,7 +55,9 @@ func TestCollectBesideDamage(t *testing.T) {
 			return revisionLink("damaged", img.manifest)
 		}},
 		{name: "RevisionOfAnother", damage: func(t *testing.T, d driver.Driver, _ string, img pushed) string {
-			put(t, d, revisionLink("damaged", img.manifest), img.layer.String())
+			elsewhere := digest.FromBytes([]byte("elsewhere"))
+			put(t, d, dataPath(elsewhere), "elsewhere")
+			put(t, d, revisionLink("damaged", img.manifest), elsewhere.String())
 			return revisionLink("damaged", img.manifest)
 		}},
 		{name: "TagEmpty", damage: func(t *testing.T, d driver.Driver, _ string, _ pushed) string {
@@ -122,6 +124,7 @@ func TestCollectBesideDamage(t *testing.T) {
 				img := push(t, repo, "one", "v1")
 				push(t, repo, "untagged", "")
 				putBlob(t, repo, []byte("needed by what cannot be read"))
+				put(t, d, revisionLink("damaged", digest.FromBytes([]byte("half made")))+".XYZ.tmp", "")
 				other := repository(t, reg, "other")
 				push(t, other, "whole", "v1")
 				garbage := putBlob(t, other, []byte("garbage"))

@@ -112,7 +112,11 @@ func isRefused(err error) bool {
 // purge removes an upload, unless somebody writes to it.
 func (r *repository) purge(ctx context.Context, id string, dryRun bool) (bool, error) {
 	d := r.registry.driver
-	if _, err := d.Stat(ctx, uploadDataPath(r.name, id)); err == nil {
+	switch _, err := d.Stat(ctx, uploadDataPath(r.name, id)); {
+	case errors.Is(err, driver.ErrNotExist), errors.Is(err, driver.ErrInvalidPath):
+	case err != nil:
+		return false, err
+	default:
 		// Whoever writes holds the file.
 		w, err := d.Writer(ctx, uploadDataPath(r.name, id), true)
 		if errors.Is(err, driver.ErrBusy) {

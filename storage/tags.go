@@ -94,11 +94,11 @@ func (t *tags) get(ctx context.Context, tag string) (Tag, error) {
 	if err != nil {
 		return Tag{}, err
 	}
-	value := Tag{Name: tag, Digest: d}
-	if info, err := t.driver().Stat(ctx, current); err == nil {
-		value.ModTime = info.ModTime
+	info, err := t.driver().Stat(ctx, current)
+	if errors.Is(err, driver.ErrNotExist) {
+		return Tag{}, ErrTagUnknown
 	}
-	return value, nil
+	return Tag{Name: tag, Digest: d, ModTime: info.ModTime}, err
 }
 
 func (t *tags) Tag(ctx context.Context, tag string, d digest.Digest) error {

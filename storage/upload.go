@@ -21,6 +21,7 @@ type upload struct {
 	id      string
 	started time.Time
 	writer  driver.Writer
+	resumed bool
 
 	mu     sync.Mutex
 	size   int64
@@ -249,6 +250,9 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 		return Descriptor{}, err
 	}
 	canonical, err := u.check(ctx, want)
+	if err != nil && u.isPublished(ctx, want) {
+		canonical, err = want.Digest, nil
+	}
 	if err != nil {
 		return Descriptor{}, err
 	}
@@ -279,6 +283,21 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 		desc.MediaType = want.MediaType
 	}
 	return desc, err
+}
+
+// isPublished reports whether there is nothing in a resumed upload because a
+// Commit that was cut short has published its content already, as want says: it
+// is where blobs are, but not linked.
+func (u *upload) isPublished(ctx context.Context, want Descriptor) bool {
+	if !u.resumed || u.size > 0 || !digest.IsCanonical(want.Digest) {
+		return false
+	}
+	blob, err := u.repo.registry.blobs.open(ctx, want.Digest)
+	if err != nil {
+		return false
+	}
+	defer blob.Close()
+	return want.Size == 0 || want.Size == blob.Descriptor().Size
 }
 
 // check verifies the content against a descriptor and returns its canonical

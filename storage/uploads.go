@@ -48,7 +48,7 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, size: w.Size(), pos: atEnd}
+	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, resumed: true, size: w.Size(), pos: atEnd}
 	u.hasher, err = repo.loadState(ctx, id, u.size)
 	if err == nil {
 		err = repo.dropStates(ctx, id)

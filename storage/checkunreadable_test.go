@@ -1,0 +1,74 @@
+package storage_test
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"registryfs/driver"
+	"registryfs/storage"
+)
+
+// What cannot be read may be good: it is damage, but nothing is taken away.
+func TestCheckUnreadable(t *testing.T) {
+	for name, which := range map[string]func(s *checkedStore) string{
+		"Layer":    func(s *checkedStore) string { return dataPath(s.one.layer) },
+		"Manifest": func(s *checkedStore) string { return dataPath(s.one.manifest) },
+		"Link":     func(s *checkedStore) string { return layerLink("app", s.one.layer) },
+		"Tag":      func(*checkedStore) string { return currentLink("app", "v1") },
+		"Blobs":    func(*checkedStore) string { return v2 + "/blobs/sha256" },
+		"Tags":     func(*checkedStore) string { return repos + "/app/_manifests/tags" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newCheckedStore(t)
+			before := tree(t, s.driver)
+			d := &unreadableDriver{Driver: s.driver, path: which(s)}
+			findings, summary := checkDriver(t, d, storage.CheckOptions{Repair: true})
+			require.Contains(t, lines(findings, true), line(storage.FindingUnreadable, which(s)))
+			require.Zero(t, summary.Repaired)
+			require.Equal(t, before, tree(t, s.driver))
+		})
+	}
+}
+
+// unreadableDriver is a driver on a disk with a bad sector.
+type unreadableDriver struct {
+	driver.Driver
+	path string
+}
+
+func (d *unreadableDriver) fail(p string) error {
+	if p == d.path {
+		return &fs.PathError{Op: "read", Path: p, Err: syscall.EIO}
+	}
+	return nil
+}
+
+func (d *unreadableDriver) List(ctx context.Context, p string) ([]string, error) {
+	if err := d.fail(p); err != nil {
+		return nil, err
+	}
+	return d.Driver.List(ctx, p)
+}
+
+func (d *unreadableDriver) OpenAt(ctx context.Context, p string) (driver.File, error) {
+	if err := d.fail(p); err != nil {
+		return nil, err
+	}
+	return driver.OpenAt(ctx, d.Driver, p)
+}
+
+func (d *unreadableDriver) Reader(ctx context.Context, p string, offset int64) (io.ReadCloser, error) {
+	if err := d.fail(p); err != nil {
+		return nil, err
+	}
+	return d.Driver.Reader(ctx, p, offset)
+}
+
+func (d *unreadableDriver) MoveDir(ctx context.Context, src, dst string) error {
+	return driver.MoveDir(ctx, d.Driver, src, dst)
+}
