@@ -23,7 +23,7 @@ import (
 //	/registryfs/
 //	├── staging/<id>/       tags being built
 //	├── uploads/<id>        what an upload was like when it was closed
-//	├── trash/<time>-<id>/  tags that were removed, for a day
+//	├── trash/<time>-<id>/  tags and repositories that were removed, for a day
 //	├── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
 //	└── quarantine/{check,leftovers}/<time>-<id>/…   what a repair took away, with its path below v2/
 //
