@@ -162,11 +162,20 @@ func (w *world) purge() error {
 	return err
 }
 
-// collect removes what nothing needs.
+// collect removes what nothing needs, and reports what it cannot read.
 func (w *world) collect() error {
-	_, err := w.reg.(storage.Collector).Collect(w.ctx, storage.CollectOptions{Offline: true}, nil)
-	return err
+	var damage error
+	_, err := w.reg.(storage.Collector).Collect(w.ctx, storage.CollectOptions{Offline: true}, func(c storage.Collected) {
+		if c.Err != nil {
+			damage = fmt.Errorf("%w: %s: %w", errDamage, c.Path, c.Err)
+		}
+	})
+	return errors.Join(damage, err)
 }
+
+// errDamage says that a collection came to its end, and kept what it could not
+// read, or could not make sense of without what it could not read.
+var errDamage = errors.New("the collection found damage")
 
 // check reports damage that a check of the store finds.
 func (w *world) check() error {

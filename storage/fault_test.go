@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"sync"
@@ -78,7 +79,7 @@ func (s *scene) inTrouble(t *testing.T, lasts bool, mayPass *regexp.Regexp, ente
 				}
 			}
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errDamage) {
 			require.ErrorIs(t, err, tr.errno, tr.first)
 		}
 		if tr.first == "" {
@@ -151,7 +152,8 @@ func TestFaultsOfChanges(t *testing.T) {
 func TestFaultsOfDriver(t *testing.T) {
 	// When an upload was begun may be unknown. A read that fails after some
 	// bytes may be tried again by a buffer: what is read is hashed anyway.
-	mayPass := regexp.MustCompile(`: (delete .*/(_uploads|registryfs/uploads)/[^/]*|reader? .*/startedat|readat .*|list /registryfs/trash)$`)
+	// A collection reads the link of a tag, whatever the tag is.
+	mayPass := regexp.MustCompile(`: (delete .*/(_uploads|registryfs/uploads)/[^/]*|read(er)? .*/startedat|readat .*|list /registryfs/trash)$|^collect: stat .*/_manifests/tags/[^/]*$`)
 	inAllTrouble(t, mayPass, func(op *operation, dir string, tr *trouble) (*world, error) {
 		d, err := filedriver.New(dir, filedriver.Options{Sys: &hooked{}})
 		require.NoError(t, err)

@@ -174,6 +174,9 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest) error {
 		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
 	}
 	_, unlinked := m.links.get(ctx, d)
+	if unlinked != nil && !errors.Is(unlinked, errNoLink) && !errors.Is(unlinked, ErrCorrupt) {
+		return unlinked
+	}
 	err = m.links.remove(ctx, d)
 	if errors.Is(unlinked, errNoLink) && (err == nil || errors.Is(err, errNoLink)) {
 		// Of a manifest of registry 2.1.0 that was no more than its signatures.
@@ -203,12 +206,18 @@ func (m *manifests) enumerate(ctx context.Context, fn func(digest.Digest) error)
 	}
 	for _, name := range names {
 		tag, err := m.repo.Tags().Get(ctx, name)
-		if err != nil || seen[tag.Digest] {
-			continue // what cannot be read leaves the others
-		}
-		seen[tag.Digest] = true
-		if _, err := m.resolveLayer(ctx, tag.Digest); err != nil {
+		if err == nil && seen[tag.Digest] {
 			continue
+		}
+		if err == nil {
+			seen[tag.Digest] = true
+			_, err = m.resolveLayer(ctx, tag.Digest)
+		}
+		switch {
+		case errors.Is(err, ErrTagUnknown), errors.Is(err, ErrManifestUnknown), errors.Is(err, ErrCorrupt):
+			continue // what is damaged leaves the others
+		case err != nil:
+			return err // there may be a manifest that nobody knows of
 		}
 		if err := fn(tag.Digest); err != nil {
 			return err
@@ -236,7 +245,10 @@ func (m *manifests) resolveLayer(ctx context.Context, d digest.Digest) (digest.D
 		return "", err
 	}
 	desc, err := m.content().stat(ctx, canonical)
-	if err != nil || desc.Size > manifest.MaxSize {
+	if err != nil {
+		return "", asManifest(err)
+	}
+	if desc.Size > manifest.MaxSize {
 		return "", ErrManifestUnknown
 	}
 	blob, err := m.content().open(ctx, canonical)
