@@ -192,6 +192,15 @@ func operations() []*operation {
 				},
 				func(w *world) error { return w.repo("prod/app").Tags().Tag(w.ctx, "multi", w.op.index) },
 			},
+			holds: func(w *world, seen sight, _ int) error {
+				name := func(d digest.Digest) string { return "prod/app manifest " + d.String() }
+				for _, word := range []string{"one", "two"} {
+					if seen[name(w.op.index)] != "" && seen[name(imageDigest(word))] == "" {
+						return fmt.Errorf("the index shows without %s", word)
+					}
+				}
+				return nil
+			},
 		},
 		{
 			name: "mount a blob",
