@@ -24,7 +24,6 @@ import (
 	_ "crypto/sha512"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
 
 	godigest "github.com/opencontainers/go-digest"
@@ -93,9 +92,6 @@ func FromHex(alg, hex string) (Digest, error) { return Parse(alg + ":" + hex) }
 
 // FromBytes is the canonical digest of p.
 func FromBytes(p []byte) Digest { return godigest.SHA256.FromBytes(p) }
-
-// FromHash is the digest of what was written to a hash.
-func FromHash(alg Algorithm, h hash.Hash) Digest { return godigest.NewDigest(alg, h) }
 
 // IsCanonical reports whether d uses the canonical algorithm.
 func IsCanonical(d Digest) bool { return d.Algorithm() == SHA256 }

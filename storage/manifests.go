@@ -116,10 +116,7 @@ func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
 	defer lock.Unlock()
 	err := m.repo.registry.deletable()
 	if err == nil {
-		err = m.untag(ctx, d)
-	}
-	if err == nil {
-		err = m.remove(ctx, d)
+		err = m.remove(ctx, d, m.untag)
 	}
 	return m.repo.fail("delete manifest", d.String(), err)
 }
@@ -130,25 +127,13 @@ func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
 	defer lock.Unlock()
 	err := m.repo.registry.writable()
 	if err == nil {
-		err = m.remove(ctx, d)
+		err = m.remove(ctx, d, m.untagged)
 	}
 	return m.repo.fail("retract manifest", d.String(), err)
 }
 
 // untag removes the tags of a manifest that is to be removed.
-func (m *manifests) untag(ctx context.Context, d digest.Digest) error {
-	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	if by, err := m.referrer(ctx, d); err != nil {
-		return err
-	} else if by != "" {
-		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
-	}
-	names, err := m.repo.Tags().Lookup(ctx, d)
-	if err != nil {
-		return err
-	}
+func (m *manifests) untag(ctx context.Context, names []string) error {
 	for _, name := range names {
 		if err := m.repo.Tags().Untag(ctx, name); err != nil && !errors.Is(err, ErrTagUnknown) {
 			return err
@@ -157,21 +142,31 @@ func (m *manifests) untag(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
-func (m *manifests) remove(ctx context.Context, d digest.Digest) error {
-	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	names, err := m.repo.Tags().Lookup(ctx, d)
-	if err != nil {
-		return err
-	}
+// untagged refuses to remove a manifest that has tags.
+func (m *manifests) untagged(_ context.Context, names []string) error {
 	if len(names) > 0 {
 		return fmt.Errorf("%w: by tag %s", ErrReferenced, names[0])
+	}
+	return nil
+}
+
+// remove takes away a manifest that no index names, after tagged has dealt
+// with its tags.
+func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, []string) error) error {
+	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
 	}
 	if by, err := m.referrer(ctx, d); err != nil {
 		return err
 	} else if by != "" {
 		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
+	}
+	names, err := m.repo.Tags().Lookup(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := tagged(ctx, names); err != nil {
+		return err
 	}
 	_, unlinked := m.links.get(ctx, d)
 	if unlinked != nil && !errors.Is(unlinked, errNoLink) && !errors.Is(unlinked, ErrCorrupt) {

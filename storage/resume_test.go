@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -319,7 +320,7 @@ func TestResumeAfterStockRegistry(t *testing.T) {
 		require.NoError(t, h.(encoding.BinaryUnmarshaler).UnmarshalBinary([]byte(files[dir+"/hashstates/sha256/10000"])))
 		_, err := h.Write(content[10_000:20_000])
 		require.NoError(t, err)
-		require.Equal(t, digest.FromBytes(content[:20_000]).Encoded(), digest.FromHash(digest.SHA256, h).Encoded())
+		require.Equal(t, digest.FromBytes(content[:20_000]).Encoded(), fmt.Sprintf("%x", h.Sum(nil)))
 
 		w, err := d.Writer(t.Context(), dir+"/data", true)
 		require.NoError(t, err)
