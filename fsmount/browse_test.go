@@ -63,7 +63,7 @@ func TestBrowsing(t *testing.T) {
 			r.pushed(t, "image", "v1")
 			require.NotContains(t, r.ok(t, `ls -A "$R/.."`), "_")
 			require.Equal(t, "sha256", r.ok(t, `ls "$R/../_blobs"`))
-			require.Empty(t, r.ok(t, `ls "$R/../_tags"; ls "$R/../_uploads"`))
+			require.Empty(t, r.ok(t, `ls "$R/../_tags"; ls "$R/../_uploads"; ls "$R/../_images"`))
 		}},
 		{"names that no repository has are not there", func(t *testing.T, r *repo) {
 			for _, name := range []string{"nothing", "UPPER", "_x", ".hidden", "a b", "_blobs"} {
@@ -92,7 +92,7 @@ func TestListViews(t *testing.T) {
 	onEach(t, serveOptions{ListViews: true}, []mountCase{
 		{"everything that can be entered is listed", func(t *testing.T, r *repo) {
 			require.Contains(t, r.ok(t, `ls -A "$M"`), ".registryfs")
-			require.Equal(t, "_blobs\n_manifests\n_tags\n_uploads", r.ok(t, `ls -A "$R"`))
+			require.Equal(t, "_blobs\n_images\n_manifests\n_tags\n_uploads", r.ok(t, `ls -A "$R"`))
 		}},
 	})
 }

@@ -23,9 +23,10 @@ type inodeClass uint64
 const (
 	classControl inodeClass = iota + 1
 	classView               // + view
-	classRepo    = classView + inodeClass(viewUploads) + 1
+	classRepo    = classView + inodeClass(viewImages) + 1
 	classLink    = classRepo + 1
 	classUpload  = classRepo + 2
+	classImage   = classRepo + 3
 )
 
 // derivedInode is the number of what has that name.

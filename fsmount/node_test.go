@@ -79,6 +79,8 @@ func TestSameLookupSameNode(t *testing.T) {
 		{"team", "app", "_blobs", "sha256", blob.Encoded()}, {"team", "app", "_blobs", blob.String()},
 		{"team", "app", "_manifests", "sha256", image.Encoded()}, {"team", "app", "_tags"},
 		{"team", "app", "_tags", "v1"}, {"team", "app", "_uploads"}, {".registryfs"}, {".registryfs", "errors"},
+		{"team", "app", "_images"}, {"team", "app", "_images", "v1"}, {"team", "app", "_images", "v1", "unknown"},
+		{"team", "app", "_images", "v1", "unknown", "config.json"}, {"team", "app", "_images", "v1", "unknown", "layers"},
 	} {
 		first, err := f.lookup(t.Context(), path...)
 		require.NoError(t, err, path)
@@ -136,6 +138,8 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 		{"team", "app", "_blobs", "name"}, {"team", "app", "_blobs", "sha256", none.Encoded()}, {"team", "app", "_blobs", none.String()},
 		{"team", "app", "_blobs", "sha256", "x"}, {"team", "app", "_manifests", "sha256", none.Encoded()},
 		{"team", "app", "_tags", "v2"}, {"team", "app", "_tags", "-"}, {"team", "app", "_uploads", "x"}, {".registryfs", "x"},
+		{"team", "app", "_images", "v2"}, {"team", "app", "_images", "-"}, {"team", "app", "_images", "v1", "linux-amd64"},
+		{"team", "app", "_images", "v1", "unknown", "x"}, {"team", "app", "_images", "v1", "unknown", "layers", "00.tar"},
 	} {
 		_, err := f.lookup(t.Context(), path...)
 		require.Equal(t, syscall.ENOENT, errnoOfAnswer(err), path)
@@ -149,7 +153,7 @@ func errnoOfAnswer(err error) syscall.Errno { return syscall.Errno(fuse.ToErrno(
 func TestViewsAreInTheOrderOfCopying(t *testing.T) {
 	for _, repo := range []string{"a", "team/app", "x/y/z"} {
 		var last uint64
-		for v := viewBlobs; v <= viewUploads; v++ {
+		for v := viewBlobs; v <= viewImages; v++ {
 			number := viewInode(place{repo: repo, view: v})
 			require.Greater(t, number, last, "%s %s", repo, v)
 			last = number
@@ -174,7 +178,8 @@ func TestInodeNumbers(t *testing.T) {
 func TestRefusedOperationsAreNotPermitted(t *testing.T) {
 	f := newTestFileSystem(t, Options{})
 	f.putImage(t, "team/app", "v1")
-	paths := [][]string{{".registryfs"}, {"team", "app"}, {"team", "app", "_blobs"}, {"team", "app", "_tags"}, {"team", "app", "_uploads"}}
+	paths := [][]string{{".registryfs"}, {"team", "app"}, {"team", "app", "_blobs"}, {"team", "app", "_tags"}, {"team", "app", "_uploads"},
+		{"team", "app", "_images"}, {"team", "app", "_images", "v1"}, {"team", "app", "_images", "v1", "unknown"}, {"team", "app", "_images", "v1", "unknown", "layers"}}
 	for _, path := range paths {
 		dir, err := f.lookup(t.Context(), path...)
 		require.NoError(t, err)
@@ -183,7 +188,7 @@ func TestRefusedOperationsAreNotPermitted(t *testing.T) {
 		require.NoError(t, dir.(fusefs.NodeFsyncer).Fsync(t.Context(), &fuse.FsyncRequest{Dir: true}), path)
 		require.NoError(t, dir.(fusefs.NodeSetattrer).Setattr(t.Context(), &fuse.SetattrRequest{Valid: fuse.SetattrMode}, &fuse.SetattrResponse{}), path)
 	}
-	for _, path := range [][]string{{".registryfs"}, {"team", "app"}} {
+	for _, path := range [][]string{{".registryfs"}, {"team", "app"}, {"team", "app", "_images", "v1"}} {
 		dir, err := f.lookup(t.Context(), path...)
 		require.NoError(t, err)
 		for op, err := range map[string]error{
@@ -221,6 +226,8 @@ func TestEveryNodeAnswersForItself(t *testing.T) {
 		{"team", "app", "_blobs", "sha256", blob.Encoded()}, {"team", "app", "_blobs", blob.String()},
 		{"team", "app", "_blobs", "alias"}, {"team", "app", "_blobs", ".scratch"}, {"team", "app", "_tags"}, {"team", "app", "_tags", "v1"},
 		{"team", "app", "_uploads"}, {"team", "app", "_uploads", u.ID()}, {".registryfs"}, {".registryfs", "errors"},
+		{"team", "app", "_images"}, {"team", "app", "_images", "v1"}, {"team", "app", "_images", "v1", "unknown"},
+		{"team", "app", "_images", "v1", "unknown", "manifest.json"}, {"team", "app", "_images", "v1", "unknown", "layers"},
 	} {
 		node, err := f.lookup(t.Context(), path...)
 		require.NoError(t, err, path)

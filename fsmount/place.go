@@ -20,6 +20,7 @@ const (
 	viewManifests
 	viewTags
 	viewUploads
+	viewImages
 )
 
 var viewNames = map[view]string{
@@ -27,6 +28,7 @@ var viewNames = map[view]string{
 	viewManifests: "_manifests",
 	viewTags:      "_tags",
 	viewUploads:   "_uploads",
+	viewImages:    "_images",
 }
 
 func (v view) String() string { return viewNames[v] }
@@ -110,6 +112,8 @@ func (p place) meaningOf(name string) (meaning, error) {
 		return means, refuse(errNameTooLong, "a name has at most 255 bytes")
 	case p.view == viewUploads:
 		return means, refuse(errPerm, "uploads begin by writing a file in _blobs")
+	case p.view == viewImages:
+		return means, refuse(errPerm, imagesAreRead)
 	case isScratch(name):
 		return aScratch, nil
 	case p.view == viewBlobs && isDigest:
