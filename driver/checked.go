@@ -30,8 +30,10 @@ var (
 	_ Driver   = (*checked)(nil)
 	_ AtOpener = (*checked)(nil)
 	_ Walker   = (*checked)(nil)
+	_ NewMover = (*checked)(nil)
 	_ DirMover = (*checked)(nil)
 	_ DirMaker = (*checked)(nil)
+	_ Syncer   = (*checked)(nil)
 	_ Spacer   = (*checked)(nil)
 )
 
@@ -112,6 +114,13 @@ func (c *checked) Move(ctx context.Context, src, dst string) error {
 	return c.wrap("move", src, c.inner.Move(ctx, src, dst))
 }
 
+func (c *checked) MoveNew(ctx context.Context, src, dst string) error {
+	if err := c.check(ctx, "movenew", src, dst); err != nil {
+		return err
+	}
+	return c.wrap("movenew", src, MoveNew(ctx, c.inner, src, dst))
+}
+
 func (c *checked) Delete(ctx context.Context, path string) error {
 	if err := c.check(ctx, "delete", path); err != nil {
 		return err
@@ -156,6 +165,13 @@ func (c *checked) MakeDir(ctx context.Context, path string) error {
 		return err
 	}
 	return c.wrap("makedir", path, MakeDir(ctx, c.inner, path))
+}
+
+func (c *checked) Sync(ctx context.Context, path string) error {
+	if err := c.check(ctx, "sync", path); err != nil {
+		return err
+	}
+	return c.wrap("sync", path, Sync(ctx, c.inner, path))
 }
 
 func (c *checked) Space(ctx context.Context) (Space, error) {

@@ -12,8 +12,9 @@
 //
 // [Driver] is the core that every implementation writes. What only some can do
 // is an optional interface with a fallback function beside it: [Walker] and
-// [Walk], [AtOpener] and [OpenAt], [DirMover] and [MoveDir], [DirMaker] and
-// [MakeDir], [Spacer] and [SpaceOf]. Wrap an implementation in [Checked] and it
+// [Walk], [AtOpener] and [OpenAt], [NewMover] and [MoveNew], [DirMover] and
+// [MoveDir], [DirMaker] and [MakeDir], [Syncer] and [Sync], [Spacer] and
+// [SpaceOf]. Wrap an implementation in [Checked] and it
 // need not check paths and offsets itself, nor calls of a writer that has ended.
 // Package drivertest holds the conformance suite.
 package driver
@@ -156,6 +157,21 @@ type DirMover interface {
 	// MoveDir renames the directory src to dst and makes the missing parents
 	// of dst. An existing dst is ErrExist, and nothing is changed.
 	MoveDir(ctx context.Context, src, dst string) error
+}
+
+// NewMover is implemented by drivers that rename a file, in one step, to where
+// none is.
+type NewMover interface {
+	// MoveNew is Move, but an existing dst is ErrExist, and nothing is
+	// changed.
+	MoveNew(ctx context.Context, src, dst string) error
+}
+
+// Syncer is implemented by drivers in which what can be seen need not be
+// durable.
+type Syncer interface {
+	// Sync makes a file, its name and those of its directories durable.
+	Sync(ctx context.Context, path string) error
 }
 
 // Space is the room of a backend, in bytes and in files.

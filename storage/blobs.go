@@ -104,33 +104,59 @@ func (b *blobs) openFile(ctx context.Context, d digest.Digest) (driver.File, err
 
 // publish moves the file at src, whose content is known to be d's, to where
 // d's content belongs. Good content that is there already stays, and src is
-// left; bad content is put aside.
+// left; bad content is put aside. Either way it is durable then.
 func (b *blobs) publish(ctx context.Context, src string, d digest.Digest) error {
 	lock := &b.locks[maphash.String(b.seed, string(d))%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()
 
-	old, err := b.open(ctx, d)
-	switch {
-	case err == nil:
-		return old.Close()
-	case errors.Is(err, ErrBlobUnknown):
-	case errors.Is(err, ErrCorrupt):
-		if err := b.quarantine(ctx, d, err); err != nil {
+	for try := 1; ; try++ {
+		old, err := b.open(ctx, d)
+		switch {
+		case err == nil:
+			return errors.Join(b.settle(ctx, d), old.Close())
+		case errors.Is(err, ErrBlobUnknown):
+		case errors.Is(err, ErrCorrupt):
+			if err := b.quarantine(ctx, d, err); err != nil {
+				return err
+			}
+		default:
 			return err
 		}
-	default:
+		err = driver.MoveNew(ctx, b.driver, src, blobPath(d))
+		if errors.Is(err, driver.ErrExist) && try < openTries {
+			continue // another process was faster
+		}
+		if err != nil {
+			return err
+		}
+		return b.published(ctx, d)
+	}
+}
+
+// settle makes content durable that is there already. Who published it may have
+// died before it had, and most registries never do.
+func (b *blobs) settle(ctx context.Context, d digest.Digest) error {
+	info, err := b.driver.Stat(ctx, blobPath(d))
+	if err != nil || b.verify.isDurable(d, info.Version) {
 		return err
 	}
-	if err := b.driver.Move(ctx, src, blobPath(d)); err != nil {
+	if err := driver.Sync(ctx, b.driver, blobPath(d)); err != nil {
 		return err
 	}
+	b.verify.setDurable(d, info.Version)
+	return nil
+}
+
+// published records that the content of d is good and durable.
+func (b *blobs) published(ctx context.Context, d digest.Digest) error {
 	// Moving a file changes its version, not its content.
 	info, err := b.driver.Stat(ctx, blobPath(d))
 	if err != nil {
 		return err
 	}
 	b.verify.setGood(d, info.Version)
+	b.verify.setDurable(d, info.Version)
 	return nil
 }
 

@@ -29,8 +29,15 @@ type verifier struct {
 	slots chan struct{} // bounds the passes that run at once
 
 	mu       sync.Mutex
-	verdicts map[digest.Digest]string // version of the file that was good
+	verdicts map[digest.Digest]verdict
 	passes   map[passKey]*pass
+}
+
+// verdict is what is known about a version of a file: that it is good, and
+// perhaps that it is durable.
+type verdict struct {
+	version string
+	durable bool
 }
 
 // passKey tells passes over different versions of a file apart.
@@ -51,7 +58,7 @@ type pass struct {
 func newVerifier() *verifier {
 	return &verifier{
 		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
-		verdicts: map[digest.Digest]string{},
+		verdicts: map[digest.Digest]verdict{},
 		passes:   map[passKey]*pass{},
 	}
 }
@@ -73,7 +80,23 @@ func (v *verifier) record(d digest.Digest, version string) {
 			break
 		}
 	}
-	v.verdicts[d] = version
+	v.verdicts[d] = verdict{version: version}
+}
+
+// setDurable records that a version of a file, if it is the one that is good,
+// is durable too.
+func (v *verifier) setDurable(d digest.Digest, version string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if version != "" && v.verdicts[d].version == version {
+		v.verdicts[d] = verdict{version, true}
+	}
+}
+
+func (v *verifier) isDurable(d digest.Digest, version string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return version != "" && v.verdicts[d] == verdict{version, true}
 }
 
 // check verifies this version of a file against d, unless it is known to be
@@ -82,7 +105,7 @@ func (v *verifier) record(d digest.Digest, version string) {
 func (v *verifier) check(ctx context.Context, d digest.Digest, version string, open func(context.Context) (driver.File, error)) error {
 	key := passKey{d, version}
 	v.mu.Lock()
-	if version != "" && v.verdicts[d] == version {
+	if version != "" && v.verdicts[d].version == version {
 		v.mu.Unlock()
 		return nil
 	}

@@ -187,7 +187,13 @@ type server struct {
 // startServer returns once the mount is ready.
 func startServer(t *testing.T, args ...string) *server {
 	t.Helper()
-	cmd := exec.Command(program, append([]string{"mount"}, args...)...)
+	return startServerBy(t, exec.Command(program, append([]string{"mount"}, args...)...))
+}
+
+// startServerBy is startServer by a command that becomes, or starts, the
+// program.
+func startServerBy(t *testing.T, cmd *exec.Cmd) *server {
+	t.Helper()
 	pipe, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

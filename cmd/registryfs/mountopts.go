@@ -12,7 +12,7 @@ const optionsFlag = "o"
 // be written with "_" for "-", as is usual in fstab.
 var mountFlags = []string{
 	"read-only", "create", "allow-delete", "allow-other", "uid", "gid", "umask", "exclusive", "attr-timeout",
-	"list-views", "sparse-indexes", "immutable-tags", "allow-url", "deny-url", "signing-key", "drain-timeout", "log-level", "log-format", "log-file", "daemon",
+	"list-views", "sparse-indexes", "immutable-tags", "fsync", "allow-url", "deny-url", "signing-key", "drain-timeout", "log-level", "log-format", "log-file", "daemon",
 }
 
 // ignoredOptions are words that fstab and mount(8) use among themselves, or

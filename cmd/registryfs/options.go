@@ -27,6 +27,7 @@ type mountOptions struct {
 	readOnly, create, allowDelete, allowOther bool
 	exclusive, listViews                      bool
 	sparseIndexes, immutableTags              bool
+	noSync                                    bool
 
 	allowURL, denyURL []*regexp.Regexp
 	signingKey        string // file; empty: none
@@ -58,6 +59,7 @@ func mountFlagSet() []cli.Flag {
 		&cli.BoolFlag{Name: "list-views", Usage: "list _uploads, _oci, _images and .registryfs too"},
 		&cli.BoolFlag{Name: "sparse-indexes", Usage: "let an index be tagged without its manifests"},
 		&cli.BoolFlag{Name: "immutable-tags", Usage: "let a tag that exists be neither moved nor removed"},
+		&cli.StringFlag{Name: "fsync", Value: "always", Usage: "`always|none`: none is faster, and a crash of the machine may lose or damage what was written"},
 		&cli.StringSliceFlag{Name: "allow-url", Usage: "let manifests carry addresses that match this `EXPRESSION`; may be repeated", DefaultText: "none"},
 		&cli.StringSliceFlag{Name: "deny-url", Usage: "but none that match this `EXPRESSION`; may be repeated", DefaultText: "none"},
 		&cli.StringFlag{Name: "signing-key", Usage: "sign manifests of schema 1 that have no signature with the private key in `FILE`", DefaultText: "none"},
@@ -102,6 +104,13 @@ func parseMountOptions(c *cli.Context) (mountOptions, error) {
 	}
 	if err := o.logLevel.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return o, usagef("--log-level is debug, info, warn or error, not %q", c.String("log-level"))
+	}
+	switch fsync := c.String("fsync"); fsync {
+	case "always":
+	case "none":
+		o.noSync = true
+	default:
+		return o, usagef("--fsync is always or none, not %q", fsync)
 	}
 	if o.signingKey == "" && c.IsSet("signing-key") {
 		return o, usagef("--signing-key needs a file")

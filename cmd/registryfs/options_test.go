@@ -66,6 +66,8 @@ func TestParseMountOptions(t *testing.T) {
 			o.denyURL = []*regexp.Regexp{regexp.MustCompile("b=c")}
 		}},
 		{"SRC MNT --immutable-tags -o signing_key=/k", func(o *mountOptions) { o.immutableTags, o.signingKey = true, "/k" }},
+		{"SRC MNT --fsync always -o fsync=none", func(o *mountOptions) { o.noSync = true }},
+		{"SRC MNT -o fsync=none,fsync=always", func(o *mountOptions) {}},
 		{"--daemon -- SRC MNT", func(o *mountOptions) { o.daemon = true }},
 	} {
 		got, err := parse(t, tc.line)
@@ -81,7 +83,7 @@ func TestWrongMountOptions(t *testing.T) {
 		"SRC MNT --umask 8", "SRC MNT --umask 1000", "SRC MNT --umask -1", "SRC MNT --read-only=maybe",
 		"SRC MNT --attr-timeout -1s", "SRC MNT --attr-timeout soon", "SRC MNT --drain-timeout 1000h", "SRC MNT --drain-timeout NaN",
 		"SRC MNT --log-level loud", "SRC MNT --log-format xml", "SRC MNT --allow-url [", "SRC MNT --allow-url=", "SRC MNT --deny-url", "SRC MNT -o allow_url", "SRC MNT -o deny_url=a{1,2}",
-		"SRC MNT --signing-key=", "SRC MNT --create --read-only", "SRC MNT --create -o ro",
+		"SRC MNT --fsync never", "SRC MNT --fsync=", "SRC MNT -o fsync", "SRC MNT --signing-key=", "SRC MNT --create --read-only", "SRC MNT --create -o ro",
 	} {
 		_, err := parse(t, line)
 		var usage *usageError

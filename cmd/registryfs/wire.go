@@ -29,7 +29,7 @@ func mount(ctx context.Context, src source, dir string, o mountOptions, logger *
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDriver(src, o.readOnly)
+	d, err := openDriverWith(src, filedriver.Options{ReadOnly: o.readOnly, NoSync: o.noSync})
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +95,11 @@ func loadKey(file string) (manifest.PrivateKey, error) {
 }
 
 func openDriver(src source, readOnly bool) (driver.Driver, error) {
+	return openDriverWith(src, filedriver.Options{ReadOnly: readOnly})
+}
+
+// openDriverWith opens the driver of a source; the options are for a directory.
+func openDriverWith(src source, o filedriver.Options) (driver.Driver, error) {
 	if src.dir == "" {
 		return memdriver.New(), nil
 	}
@@ -103,7 +108,7 @@ func openDriver(src source, readOnly bool) (driver.Driver, error) {
 			return nil, fmt.Errorf("%s cannot be made: %w", src.dir, errors.Unwrap(err))
 		}
 	}
-	return filedriver.New(src.dir, filedriver.Options{ReadOnly: readOnly})
+	return filedriver.New(src.dir, o)
 }
 
 // mountError explains why the kernel did not take the mount: err, and what

@@ -127,3 +127,31 @@ func (s *store) adopt(dir *os.File, name string, want ownership) (*os.File, erro
 	}
 	return child, nil
 }
+
+// Sync syncs the directories from the file up: a name in one that is not there
+// after a crash is worth nothing.
+func (s *store) Sync(ctx context.Context, name string) error {
+	f, err := s.openRead(name)
+	if err != nil {
+		return err
+	}
+	err = s.sys.Sync(f)
+	f.Close()
+	for err == nil && name != "/" {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		name = path.Dir(name)
+		err = s.syncDir(name)
+	}
+	return s.fault(err)
+}
+
+func (s *store) syncDir(name string) error {
+	dir, err := openDir(s.root, name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return s.sys.SyncDir(dir)
+}

@@ -76,6 +76,18 @@ func TestFaults(t *testing.T) {
 			isAt("/dir/old", "/new/dst"),
 		},
 		{
+			"move to a free name",
+			func(t *testing.T, d driver.Driver) error {
+				return driver.MoveNew(t.Context(), d, "/dir/old", "/new/dst")
+			},
+			isAt("/dir/old", "/new/dst"),
+		},
+		{
+			"sync",
+			func(t *testing.T, d driver.Driver) error { return driver.Sync(t.Context(), d, "/dir/old") },
+			isOneOf("old"),
+		},
+		{
 			"move a directory",
 			func(t *testing.T, d driver.Driver) error { return driver.MoveDir(t.Context(), d, "/dir", "/new/dst") },
 			isAt("/dir/old", "/new/dst/old"),

@@ -12,14 +12,16 @@
 // New files and directories take owner, group and permission bits from the
 // directory that they are made in, so that a registry which runs as a user of
 // its own can work with them. What a method acknowledged has been fsynced, and
-// so has the directory that names it.
+// so has the directory that names it, unless Options.NoSync says otherwise.
 //
 // Limitations: openat2(2) is needed (Linux 5.6). One writer of a file at a time
 // is kept by flock(2), which programs that do not lock do not heed. Where the
 // process may not change owners, new files keep the owner of the process; where
 // it does not own a file, reading it may update its access time. A crash may
 // leave a new directory, or a temporary, with the owner of the process. A
-// Version is as fine as the file system's clock: before Linux 6.13 a change in
+// directory that another process has just made is taken for durable: where that
+// process died before it synced it, journaling file systems keep it all the
+// same, as soon as something in it is synced. A Version is as fine as the file system's clock: before Linux 6.13 a change in
 // place that keeps the size, in the same tick as the one before, does not show.
 package filedriver
 
@@ -38,6 +40,11 @@ type Options struct {
 	// Nothing under the root is changed then, and it may be on a read-only
 	// file system.
 	ReadOnly bool
+
+	// NoSync leaves it to the kernel when something becomes durable: a crash
+	// of the machine may lose, or tear, what was acknowledged. It is for
+	// stores that would be made anew anyway.
+	NoSync bool
 
 	// Sys makes the system calls that change the store. Nil means [System].
 	Sys Sys
@@ -61,6 +68,9 @@ func New(root string, o Options) (driver.Driver, error) {
 	s := &store{root: os.NewFile(uintptr(fd), "/"), sys: o.Sys}
 	if s.sys == nil {
 		s.sys = System()
+	}
+	if o.NoSync {
+		s.sys = unsynced{s.sys}
 	}
 	probe, err := openDir(s.root, "/")
 	if err != nil {
@@ -86,8 +96,10 @@ type store struct {
 var (
 	_ driver.Driver   = (*store)(nil)
 	_ driver.AtOpener = (*store)(nil)
+	_ driver.NewMover = (*store)(nil)
 	_ driver.DirMover = (*store)(nil)
 	_ driver.DirMaker = (*store)(nil)
+	_ driver.Syncer   = (*store)(nil)
 	_ driver.Spacer   = (*store)(nil)
 )
 

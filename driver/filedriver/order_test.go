@@ -2,6 +2,8 @@ package filedriver_test
 
 import (
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +13,15 @@ import (
 )
 
 var random = regexp.MustCompile(`\.[A-Z2-7]{26}\.tmp`)
+
+// ordered is the calls so far, without what is random in them.
+func (s *traced) ordered() []string {
+	var calls []string
+	for _, call := range s.all() {
+		calls = append(calls, random.ReplaceAllString(call, ".tmp"))
+	}
+	return calls
+}
 
 // TestOrder fixes what is made durable before what.
 func TestOrder(t *testing.T) {
@@ -48,6 +59,18 @@ func TestOrder(t *testing.T) {
 				return nil
 			},
 			nil,
+		},
+		{
+			"move to a free name",
+			func(t *testing.T, d driver.Driver) error {
+				return driver.MoveNew(t.Context(), d, "/dir/old", "/new/dst")
+			},
+			[]string{"mkdir /new", "syncdir /", "renamenew /dir/old /new/dst", "syncdir /new", "syncdir /dir"},
+		},
+		{
+			"sync",
+			func(t *testing.T, d driver.Driver) error { return driver.Sync(t.Context(), d, "/dir/old") },
+			[]string{"sync /dir/old", "syncdir /dir", "syncdir /"},
 		},
 		{
 			"move of a directory",
@@ -95,16 +118,20 @@ func TestOrder(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			sys := newTraced(t)
-			d := open(t, inheritable(t), filedriver.Options{Sys: sys})
-			require.NoError(t, d.PutContent(t.Context(), "/dir/old", []byte("old")))
-			sys.reset()
-			require.NoError(t, test.act(t, d))
-			var calls []string
-			for _, call := range sys.all() {
-				calls = append(calls, random.ReplaceAllString(call, ".tmp"))
+			act := func(noSync bool) []string {
+				sys := newTraced(t)
+				d := open(t, inheritable(t), filedriver.Options{Sys: sys, NoSync: noSync})
+				require.NoError(t, d.PutContent(t.Context(), "/dir/old", []byte("old")))
+				sys.reset()
+				require.NoError(t, test.act(t, d))
+				return sys.ordered()
 			}
-			require.Equal(t, test.want, calls)
+			require.Equal(t, test.want, act(false))
+			// Without syncs all else is done, in the same order.
+			unsynced := slices.DeleteFunc(slices.Clone(test.want), func(call string) bool {
+				return strings.HasPrefix(call, "sync")
+			})
+			require.Equal(t, strings.Join(unsynced, "\n"), strings.Join(act(true), "\n"))
 		})
 	}
 }

@@ -71,8 +71,8 @@ func (s *afterOpen) Open(dir *os.File, name string, flags int, mode uint32) (*os
 	return f, err
 }
 
-// TestMoveDirWithoutNoReplace is on a file system that lacks RENAME_NOREPLACE.
-func TestMoveDirWithoutNoReplace(t *testing.T) {
+// TestMovesWithoutNoReplace is on a file system that lacks RENAME_NOREPLACE.
+func TestMovesWithoutNoReplace(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSYS, syscall.EINVAL} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			root := t.TempDir()
@@ -92,8 +92,12 @@ func TestMoveDirWithoutNoReplace(t *testing.T) {
 			for _, dst := range []string{"/empty", "/full", "/full/file", "/link"} {
 				require.ErrorIs(t, driver.MoveDir(ctx, d, "/src", dst), driver.ErrExist, dst)
 			}
+			for _, dst := range []string{"/empty", "/full/file", "/link"} {
+				require.ErrorIs(t, driver.MoveNew(ctx, d, "/src/file", dst), driver.ErrExist, dst)
+			}
 			require.NoError(t, driver.MoveDir(ctx, d, "/src", "/new/dst"))
-			got, err := d.GetContent(ctx, "/new/dst/file")
+			require.NoError(t, driver.MoveNew(ctx, d, "/new/dst/file", "/new/file"))
+			got, err := d.GetContent(ctx, "/new/file")
 			require.NoError(t, err)
 			require.Equal(t, "x", string(got))
 		})

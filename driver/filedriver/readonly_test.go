@@ -100,6 +100,8 @@ func useReadOnly(t *testing.T, d driver.Driver) {
 		require.ErrorIs(t, err, os.ErrPermission)
 	}
 	require.ErrorIs(t, d.Move(ctx, "/a/b/put", "/x"), driver.ErrReadOnly)
+	require.ErrorIs(t, driver.MoveNew(ctx, d, "/a/b/put", "/x"), driver.ErrReadOnly)
+	require.ErrorIs(t, driver.Sync(ctx, d, "/a/b/put"), driver.ErrReadOnly)
 	require.ErrorIs(t, driver.MoveDir(ctx, d, "/a", "/x"), driver.ErrReadOnly)
 	require.ErrorIs(t, driver.MakeDir(ctx, d, "/x"), driver.ErrReadOnly)
 	require.ErrorIs(t, d.Delete(ctx, "/a"), driver.ErrReadOnly)

@@ -76,6 +76,13 @@ func (system) Unlink(dir *os.File, name string, flags int) error {
 	return retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, flags) })
 }
 
+// unsynced are calls that make nothing durable.
+type unsynced struct{ Sys }
+
+func (unsynced) Sync(*os.File) error { return nil }
+
+func (unsynced) SyncDir(*os.File) error { return nil }
+
 // retry calls fn again while a signal interrupts it.
 func retry(fn func() error) error {
 	for {

@@ -38,6 +38,7 @@ type store struct {
 var (
 	_ driver.Driver   = (*store)(nil)
 	_ driver.AtOpener = (*store)(nil)
+	_ driver.NewMover = (*store)(nil)
 	_ driver.DirMover = (*store)(nil)
 	_ driver.DirMaker = (*store)(nil)
 )
@@ -140,6 +141,25 @@ func (s *store) Move(_ context.Context, src, dst string) error {
 		return driver.ErrInvalidPath
 	case src == dst:
 		return nil
+	}
+	if err := s.root.place(dst, n); err != nil {
+		return err
+	}
+	return s.root.remove(src)
+}
+
+func (s *store) MoveNew(_ context.Context, src, dst string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.root.find(src)
+	switch {
+	case err != nil:
+		return err
+	case n.isDir():
+		return driver.ErrInvalidPath
+	}
+	if _, err := s.root.find(dst); err == nil {
+		return driver.ErrExist
 	}
 	if err := s.root.place(dst, n); err != nil {
 		return err
