@@ -50,6 +50,7 @@ var roles = map[string]func(args []string) error{
 	"truncate":   truncate,
 	"twothreads": twoThreads,
 	"mmap":       mapAndRead,
+	"replay":     replay,
 }
 
 func TestMain(m *testing.M) {
