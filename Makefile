@@ -11,10 +11,16 @@ FOLDERS     := cmd digest driver fsmount manifest storage
 # What the tests run, as command:package. The race detector needs a C compiler.
 TEST_TOOLS := fusermount3:fuse3 docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
 	strace:strace busybox:busybox vim:vim tar:tar curl:curl jq:jq \
-	setpriv:util-linux gcc:gcc /usr/include/stdlib.h:libc6-dev
+	setpriv:util-linux openssl:openssl fio:fio mkfs.ext4:e2fsprogs gcc:gcc /usr/include/stdlib.h:libc6-dev
+
+# What registryfs is compared with: programs as above, and Go programs, which
+# are installed in bin/tools.
+BENCH_TOOLS := fusermount3:fuse3 curl:curl openssl:openssl fio:fio mkfs.ext4:e2fsprogs
+PEERS       := github.com/distribution/distribution/v3/cmd/registry@v3.1.2 \
+	github.com/google/go-containerregistry/cmd/crane@v0.22.1
 
 .DEFAULT_GOAL := help
-.PHONY: demo build test test-long lint fuzz clean help
+.PHONY: demo build test test-long bench lint fuzz clean help
 
 demo: build ## show a registry, mounted on demo/mnt, until Ctrl-C
 	testdata/install.sh fusermount3:fuse3
@@ -30,6 +36,12 @@ test: lint ## run the tests, the long ones shortened, with the race detector
 test-long: lint ## run all of the tests at full length
 	testdata/install.sh $(TEST_TOOLS)
 	$(GO) test -race -timeout 85m -p $(PARALLEL) ./...
+
+bench: build ## compare with curl, crane, cp and a registry; QUICK=1: less of all, ROWS=1,3c: some rows
+	testdata/install.sh $(BENCH_TOOLS)
+	for peer in $(PEERS); do GOBIN=$(CURDIR)/bin/tools $(GO) install $$peer || exit; done
+	$(GO) build -o bin/bench ./cmd/bench
+	bin/bench -size $(if $(QUICK),quick,full) -rows '$(ROWS)' -out BENCHMARKS.md
 
 lint: ## check formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l $(FOLDERS)); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
