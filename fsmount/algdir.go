@@ -94,7 +94,7 @@ func (d algDir) Symlink(ctx context.Context, req *fuse.SymlinkRequest) (fusefs.N
 }
 
 func (d algDir) Link(ctx context.Context, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
-	return d.fs.link(ctx, d, d.place, req, old)
+	return d.fs.link(ctx, d.place, req, old)
 }
 
 func (d algDir) Remove(ctx context.Context, req *fuse.RemoveRequest) error {

@@ -91,7 +91,7 @@ func (d contentDir) Symlink(ctx context.Context, req *fuse.SymlinkRequest) (fuse
 }
 
 func (d contentDir) Link(ctx context.Context, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
-	return d.fs.link(ctx, d, d.place, req, old)
+	return d.fs.link(ctx, d.place, req, old)
 }
 
 func (d contentDir) Remove(ctx context.Context, req *fuse.RemoveRequest) error {

@@ -213,13 +213,10 @@ func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, wan
 }
 
 // link gives content, or a file being written, a further name.
-func (f *fileSystem) link(ctx context.Context, dir fusefs.Node, p place, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
+func (f *fileSystem) link(ctx context.Context, p place, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
 	node, err := f.linkTo(ctx, p, req.NewName, old)
 	if err != nil {
 		return nil, f.fail(&req.Header, "link", p.join(req.NewName), err)
-	}
-	if _, isContent := node.(blobFile); !isContent || p.alg == "" {
-		f.forget(dir, req.NewName)
 	}
 	return node, nil
 }

@@ -14,6 +14,7 @@ import (
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/storage"
 )
 
@@ -38,7 +39,7 @@ type fileSystem struct {
 	pending   *pending
 	links     *namedLinks
 
-	server  *fusefs.Server // nil without a kernel
+	loop    *loop.Loop // nil without a kernel
 	closing atomic.Bool
 	// deciding is held by who makes a tag of a temporary: the rename that it
 	// waits for, or the end of its pause. Both would make two tags of it.
@@ -147,18 +148,3 @@ func (f *fileSystem) newStaging(repo string) (*staging, error) {
 
 // isClosing reports whether files can no longer be opened for writing.
 func (f *fileSystem) isClosing() bool { return f.closing.Load() }
-
-// forget makes the kernel look for a name again. LINK answers with a node of
-// the kind of the old one and cannot set how long that is valid; a goroutine
-// makes up for it, since the kernel holds the directory until the handler has
-// answered. It is not for names that are made often: see namedLink.
-func (f *fileSystem) forget(dir fusefs.Node, name string) {
-	if f.server == nil {
-		return
-	}
-	go func() {
-		if err := f.server.InvalidateEntry(dir, name); err != nil && !errors.Is(err, fuse.ErrNotCached) {
-			f.log.Debug("cannot invalidate", "name", name, "error", err)
-		}
-	}()
-}

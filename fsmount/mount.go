@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"bazil.org/fuse"
-	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/storage"
 )
 
@@ -72,7 +72,7 @@ func New(dir string, reg storage.Registry, o Options) (*Mount, error) {
 		ended: make(chan struct{}),
 		done:  make(chan struct{}),
 	}
-	m.fs.server = fusefs.New(conn, nil)
+	m.fs.loop = loop.New(conn, m.fs, m.fs.log)
 	go m.serve()
 	return m, nil
 }
@@ -97,7 +97,7 @@ func mountOptions(o Options) []fuse.MountOption {
 }
 
 func (m *Mount) serve() {
-	m.err = m.fs.server.Serve(m.fs)
+	m.err = m.fs.loop.Serve()
 	m.conn.Close()
 	close(m.ended)
 	m.end()

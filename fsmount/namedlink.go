@@ -6,17 +6,20 @@ import (
 	"io/fs"
 	"sync"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
+
+	"registryfs/fsmount/loop"
 )
 
 // namedLink is a symlink with a name of its own: a tag, an alias, or the
 // temporary of either. It answers what its name is now, and a rename gives it
 // its new name, as the kernel does with the entry that it keeps. So an entry
-// that is kept for long, as the library has it for a new symlink, is never
-// wrong, and need not be invalidated: an invalidation waits for the directory,
-// and a daemon that is killed meanwhile leaves a mount that hangs for ever.
+// that is kept is not wrong after a rename, and need not be invalidated: an
+// invalidation waits for the directory, and a daemon that is killed meanwhile
+// leaves a mount that hangs for ever.
 type namedLink struct {
 	symlink
 	fs *fileSystem
@@ -26,6 +29,7 @@ type namedLink struct {
 var (
 	_ fusefs.NodeReadlinker = (*namedLink)(nil)
 	_ fusefs.NodeForgetter  = (*namedLink)(nil)
+	_ loop.EntryValider     = (*namedLink)(nil)
 )
 
 // namedLinks is the symlinks that the kernel knows, by name.
@@ -75,6 +79,16 @@ func (l *namedLink) Forget() {
 	if l.fs.links.byName[l.at] == l {
 		delete(l.fs.links.byName, l.at)
 	}
+}
+
+// EntryValid is that of a tag where it is one: what is of the mount alone can
+// become something else without the kernel's doing.
+func (l *namedLink) EntryValid() time.Duration {
+	at := l.name()
+	if _, isLocal := l.fs.names.get(at.place, at.name); isLocal || at.place.view != viewTags {
+		return 0
+	}
+	return l.fs.options.AttrTimeout
 }
 
 func (l *namedLink) Attr(ctx context.Context, a *fuse.Attr) error {

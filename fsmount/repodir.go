@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/storage"
 )
 
@@ -24,11 +26,14 @@ type repoDir struct {
 var (
 	_ fusefs.NodeRequestLookuper = repoDir{}
 	_ fusefs.HandleReadDirAller  = repoDir{}
+	_ loop.EntryValider          = repoDir{}
 )
 
 func (f *fileSystem) directory(name string, gen uint64) repoDir {
 	return repoDir{refusals{f, "/" + name}, name, gen}
 }
+
+func (d repoDir) EntryValid() time.Duration { return d.fs.options.AttrTimeout }
 
 func (d repoDir) Attr(ctx context.Context, a *fuse.Attr) error {
 	d.fs.dirAttr(a, repoInode(d.name))

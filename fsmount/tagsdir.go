@@ -73,7 +73,7 @@ func (d tagsDir) Symlink(ctx context.Context, req *fuse.SymlinkRequest) (fusefs.
 }
 
 func (d tagsDir) Link(ctx context.Context, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
-	return d.fs.link(ctx, d, d.place, req, old)
+	return d.fs.link(ctx, d.place, req, old)
 }
 
 func (d tagsDir) Remove(ctx context.Context, req *fuse.RemoveRequest) error {

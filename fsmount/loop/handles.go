@@ -1,0 +1,50 @@
+package loop
+
+import (
+	"sync"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+)
+
+// handle is a file or a directory that is open.
+type handle struct {
+	fusefs.Handle
+	node *node
+
+	mu      sync.Mutex
+	all     []byte // a listing, or the whole of what reads itself at once
+	isRead  bool   // all is there
+	version uint64 // of the directory in all
+	caching bool   // the kernel keeps the listing that it reads here
+}
+
+// handles is what is open. No number is ever used again.
+type handles struct {
+	mu   sync.Mutex
+	last fuse.HandleID
+	byID map[fuse.HandleID]*handle
+}
+
+func (hs *handles) init() { hs.byID = map[fuse.HandleID]*handle{} }
+
+func (hs *handles) add(h *handle) fuse.HandleID {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.last++
+	hs.byID[hs.last] = h
+	return hs.last
+}
+
+// get is the handle of a number, or nil.
+func (hs *handles) get(id fuse.HandleID) *handle {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.byID[id]
+}
+
+func (hs *handles) remove(id fuse.HandleID) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	delete(hs.byID, id)
+}

@@ -1,0 +1,94 @@
+package loop
+
+import (
+	"sync"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+)
+
+// node is a node that the kernel knows.
+type node struct {
+	fusefs.Node
+	id      fuse.NodeID
+	lookups uint64 // that the kernel has not forgotten
+	listing *listing
+}
+
+// nodes is the nodes that the kernel knows. Equal nodes have one number for as
+// long as that lasts; no number is ever used again.
+type nodes struct {
+	mu     sync.Mutex
+	last   fuse.NodeID
+	byID   map[fuse.NodeID]*node
+	byNode map[fusefs.Node]*node
+}
+
+func (ns *nodes) init() {
+	ns.byID, ns.byNode = map[fuse.NodeID]*node{}, map[fusefs.Node]*node{}
+}
+
+// addRoot gives the root its number. The kernel forgets it never.
+func (ns *nodes) addRoot(root fusefs.Node) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.last = fuse.RootID
+	ns.insert(&node{Node: root, id: ns.last, lookups: 1})
+}
+
+// insert adds a node. The caller holds mu.
+func (ns *nodes) insert(n *node) {
+	ns.byID[n.id], ns.byNode[n.Node] = n, n
+}
+
+// save is the number under which the kernel will know a node once more.
+func (ns *nodes) save(found fusefs.Node) fuse.NodeID {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := ns.byNode[found]
+	if n == nil {
+		ns.last++
+		n = &node{Node: found, id: ns.last}
+		ns.insert(n)
+	}
+	n.lookups++
+	return n.id
+}
+
+// get is the node of a number, or nil.
+func (ns *nodes) get(id fuse.NodeID) *node {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ns.byID[id]
+}
+
+// idOf is the number of a node, where the kernel knows it.
+func (ns *nodes) idOf(n fusefs.Node) (fuse.NodeID, bool) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	known := ns.byNode[n]
+	if known == nil {
+		return 0, false
+	}
+	return known.id, true
+}
+
+// forget takes back lookups of a node, and tells it when none are left.
+func (ns *nodes) forget(id fuse.NodeID, lookups uint64) {
+	ns.mu.Lock()
+	n := ns.byID[id]
+	if n == nil || id == fuse.RootID {
+		ns.mu.Unlock()
+		return
+	}
+	n.lookups -= min(lookups, n.lookups)
+	gone := n.lookups == 0
+	if gone {
+		delete(ns.byID, id)
+		delete(ns.byNode, n.Node)
+	}
+	ns.mu.Unlock()
+	if f, ok := n.Node.(fusefs.NodeForgetter); ok && gone {
+		f.Forget()
+	}
+}

@@ -1,0 +1,32 @@
+package loop
+
+import (
+	fusefs "bazil.org/fuse/fs"
+
+	"bazil.org/fuse"
+)
+
+// StoreAlign is the size in bytes of the pages that Store fills: a piece ends
+// at a multiple of it, or at the end of the file.
+const StoreAlign = 4096
+
+// Store puts content of a node into the kernel's page cache. It must not be
+// called for a range that a READ may wait for, nor under a lock that a READ may
+// need. Errors: fuse.ErrNotCached where the kernel does not know the node.
+func (l *Loop) Store(n fusefs.Node, p []byte, off int64) error {
+	id, ok := l.nodes.idOf(n)
+	if !ok {
+		return fuse.ErrNotCached
+	}
+	return l.conn.NotifyStore(id, uint64(off), p)
+}
+
+// DropPages makes the kernel forget the content and the attributes of a node.
+// It must not be called where a READ of the node may wait.
+func (l *Loop) DropPages(n fusefs.Node) error {
+	id, ok := l.nodes.idOf(n)
+	if !ok {
+		return fuse.ErrNotCached
+	}
+	return l.conn.InvalidateNode(id, 0, -1)
+}
