@@ -54,9 +54,12 @@ func (d algDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.
 	err := d.fs.stat(ctx, d.place.repo, d.place.view, dgst)
 	if err == nil {
 		resp.EntryValid = d.fs.contentEntry()
+	} else {
+		resp.EntryValid = 0
+	}
+	if isThere(err) {
 		return blobFile{d.fs, d.place.repo, dgst}, nil
 	}
-	resp.EntryValid = 0
 	if node := d.fs.localNode(d.place, req.Name); node != nil {
 		return node, nil
 	}

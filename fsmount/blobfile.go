@@ -11,7 +11,6 @@ import (
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/digest"
-	"registryfs/storage"
 )
 
 const (
@@ -58,17 +57,19 @@ func (b blobFile) path() string {
 }
 
 func (b blobFile) Attr(ctx context.Context, a *fuse.Attr) error {
+	a.Valid = contentValid
 	size, known := b.fs.content.size(b.digest)
 	if !known {
-		if _, err := b.fs.viewOf(ctx, b.repo, b.digest); err != nil {
+		if _, err := b.fs.viewOf(ctx, b.repo, b.digest); !isThere(err) {
 			return errnoOf(err)
 		}
-		size, _ = b.fs.content.size(b.digest)
+		if size, known = b.fs.content.size(b.digest); !known {
+			a.Valid = 0 // too damaged to tell
+		}
 	}
 	b.fs.fileAttr(a, b.fs.inodes.of(b.digest), size)
 	a.Nlink = 2
 	a.Atime, a.Mtime, a.Ctime = contentTime, contentTime, contentTime
-	a.Valid = contentValid
 	return nil
 }
 
@@ -111,7 +112,7 @@ func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, res
 // target is what writing under the digest itself means.
 func (b blobFile) target(ctx context.Context) (target, error) {
 	v, err := b.fs.viewOf(ctx, b.repo, b.digest)
-	if err != nil && !errors.Is(err, storage.ErrCorrupt) {
+	if !isThere(err) {
 		return target{}, err
 	}
 	p := place{repo: b.repo, view: max(v, viewBlobs), alg: b.digest.Algorithm().String()}

@@ -111,6 +111,10 @@ func (f *fileSystem) stat(ctx context.Context, repo string, v view, d digest.Dig
 	return nil
 }
 
+// isThere reports whether a name stands for content, by the error of looking
+// for that. What is damaged is there: a push to its name heals it.
+func isThere(err error) bool { return err == nil || errors.Is(err, storage.ErrCorrupt) }
+
 // viewOf is the view in which a repository has content of that digest.
 func (f *fileSystem) viewOf(ctx context.Context, repo string, d digest.Digest) (view, error) {
 	err := f.stat(ctx, repo, viewBlobs, d)

@@ -43,7 +43,7 @@ func (d contentDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *f
 	}
 	if dgst, ok := d.place.digestOf(req.Name); ok {
 		err := d.fs.stat(ctx, d.place.repo, d.place.view, dgst)
-		if err == nil {
+		if isThere(err) {
 			return digestLink{fs: d.fs, place: d.place, digest: dgst}, nil
 		}
 		if node := d.fs.localNode(d.place, req.Name); node != nil {

@@ -116,6 +116,18 @@ func TestFlush(t *testing.T) {
 			require.False(t, f.hasBlob(t, "a"))
 			require.True(t, f.hasBlob(t, "ab"))
 		}},
+		{"after the same was written takes the first back all the same", func(t *testing.T, f *fileSystem) {
+			h := f.createFile(t, "_blobs", "f")
+			h.writeString(t, "a")
+			require.NoError(t, h.flush(t, self))
+			require.NoError(t, h.Write(t.Context(), &fuse.WriteRequest{Header: *me(), Data: []byte("a")}, &fuse.WriteResponse{}))
+			require.NoError(t, h.flush(t, self))
+			require.True(t, f.hasBlob(t, "a"))
+			h.writeString(t, "b")
+			require.NoError(t, h.flush(t, self))
+			require.False(t, f.hasBlob(t, "a"))
+			require.True(t, f.hasBlob(t, "ab"))
+		}},
 		{"whose failure was told leaves no upload behind", func(t *testing.T, f *fileSystem) {
 			h := f.createFile(t, "_tags", "v1")
 			h.writeString(t, "no manifest")

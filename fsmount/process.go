@@ -2,6 +2,7 @@ package fsmount
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -16,17 +17,45 @@ import (
 
 // threadGroup is the process of a thread, or 0.
 func threadGroup(tid uint32) int {
+	tgid, _ := strconv.Atoi(statusOf(tid, "Tgid:"))
+	return tgid
+}
+
+// statusOf is a field of a thread's status, or "".
+func statusOf(tid uint32, field string) string {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 	if tid == 0 || err != nil {
-		return 0
+		return ""
 	}
 	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "Tgid:"); ok {
-			tgid, _ := strconv.Atoi(strings.TrimSpace(value))
-			return tgid
+		if value, ok := strings.CutPrefix(line, field); ok {
+			return strings.TrimSpace(value)
 		}
 	}
-	return 0
+	return ""
+}
+
+// isKilled reports whether a signal waits for a thread that it will not
+// survive: the kernel turns each of those into SIGKILL for every thread.
+func isKilled(tid uint32) bool {
+	pending, _ := strconv.ParseUint(statusOf(tid, "SigPnd:"), 16, 64)
+	return pending&(1<<(syscall.SIGKILL-1)) != 0
+}
+
+// untilKilled is ctx for what a signal may end only together with who asked
+// for it. No program expects that a signal it handles, or just the runtime of
+// its language, ends close, rename, unlink or truncate. The caller calls stop.
+func untilKilled(ctx context.Context, tid uint32) (_ context.Context, stop func()) {
+	killed, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unregister := context.AfterFunc(ctx, func() {
+		if isKilled(tid) {
+			cancel()
+		}
+	})
+	return killed, func() {
+		unregister()
+		cancel()
+	}
 }
 
 // flagSignaled is PF_SIGNALED of the kernel's sched.h: killed by a signal.

@@ -13,7 +13,9 @@ import (
 
 // remove takes away a name of a place.
 func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveRequest) error {
-	if d, ok := p.digestOf(req.Name); ok && isReplacing(req.Header.Pid) && f.stat(ctx, p.repo, p.view, d) == nil {
+	ctx, stop := untilKilled(ctx, req.Header.Pid)
+	defer stop()
+	if d, ok := p.digestOf(req.Name); ok && isReplacing(req.Header.Pid) && isThere(f.stat(ctx, p.repo, p.view, d)) {
 		f.recent.note(p, req.Name)
 		return nil
 	}
@@ -42,7 +44,7 @@ func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir
 		}
 	}
 	if d, ok := p.digestOf(name); ok {
-		if err := f.stat(ctx, p.repo, p.view, d); err == nil || errors.Is(err, storage.ErrCorrupt) {
+		if isThere(f.stat(ctx, p.repo, p.view, d)) {
 			return f.removeContent(ctx, repo, p.view, d)
 		}
 	}

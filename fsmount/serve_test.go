@@ -51,6 +51,8 @@ var roles = map[string]func(args []string) error{
 	"twothreads": twoThreads,
 	"mmap":       mapAndRead,
 	"replay":     replay,
+	"fsx":        runFSX,
+	"signalled":  signalled,
 }
 
 func TestMain(m *testing.M) {

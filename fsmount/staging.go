@@ -51,7 +51,7 @@ func (s *staging) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 	case s.upload != nil:
 		return s.upload.ReadAt(p, off)
 	case s.base != "":
-		blob, err := s.repo.Blobs().Open(ctx, s.base)
+		blob, err := s.repo.Blobs().Open(context.WithoutCancel(ctx), s.base)
 		if err != nil {
 			return 0, err
 		}
@@ -180,13 +180,15 @@ func (s *staging) begin(ctx context.Context) error {
 	if s.err != nil || s.upload != nil {
 		return s.err
 	}
+	// Not for a signal to end: no program expects that of a write.
+	ctx = context.WithoutCancel(ctx)
 	u, err := s.repo.Blobs().Create(ctx)
 	if err != nil {
 		return err
 	}
 	if s.base != "" && s.size > 0 {
 		if err := s.copyBase(ctx, u); err != nil {
-			u.Cancel(context.WithoutCancel(ctx))
+			u.Cancel(ctx)
 			return err
 		}
 	}

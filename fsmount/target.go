@@ -130,15 +130,16 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 		}
 		options = append(options, storage.AcceptUnsigned())
 	}
-	known, err := s.repo.Manifests().Exists(ctx, d)
-	if err != nil {
+	_, err = s.repo.Manifests().Stat(ctx, d)
+	isNew := errors.Is(err, storage.ErrManifestUnknown)
+	if !isNew && !isThere(err) {
 		return publication{}, err
 	}
 	if _, err := s.repo.Manifests().Put(ctx, "", payload, options...); err != nil {
 		return publication{}, err
 	}
 	f.arrived(ctx, s.repo.Name(), d)
-	made := publication{means: aManifest, digest: d, isNew: !known}
+	made := publication{means: aManifest, digest: d, isNew: isNew}
 	f.content.published(s.repo.Name(), d, int64(len(content)))
 	if t.means == aTag {
 		if err := s.repo.Tags().Tag(ctx, t.name, d); err != nil {

@@ -33,10 +33,10 @@ type writeHandle struct {
 	tgid  int
 
 	mu          sync.Mutex
-	published   []publication // by this handle, oldest first
-	verdict     error         // of the last flush, until more is written
-	interrupted bool          // the last to flush was dying
-	flushed     bool          // by the opener, since the last write
+	published   *publication // the last of this handle, or nil
+	verdict     error        // of the last flush, until more is written
+	interrupted bool         // the last to flush was dying
+	flushed     bool         // by the opener, since the last write
 	ended       bool
 	gone        chan struct{} // closed when ended
 }
@@ -110,6 +110,8 @@ func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 }
 
 func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
+	ctx, stop := untilKilled(ctx, req.Header.Pid)
+	defer stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.target()
@@ -139,7 +141,7 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 // not been, or none where none are what the name promises.
 func (h *writeHandle) isPublishable(t target) bool {
 	size, changed := h.bytes.length()
-	return changed || size == 0 && len(h.published) == 0 && t.digest != "" && digest.Matches(t.digest, nil)
+	return changed || size == 0 && h.published == nil && t.digest != "" && digest.Matches(t.digest, nil)
 }
 
 // matches reports whether the bytes so far are what the name promises.
@@ -168,19 +170,21 @@ func (h *writeHandle) publish(ctx context.Context, t target) error {
 	if err != nil {
 		return err
 	}
-	for i := len(h.published) - 1; i >= 0; i-- {
-		if old := h.published[i]; old.isNew && old.digest != made.digest {
-			h.fs.retract(context.WithoutCancel(ctx), h.bytes.repo, old)
+	if old := h.published; old != nil && old.isNew {
+		if old.digest == made.digest {
+			made.isNew = true // it was there because of this handle
+		} else {
+			h.fs.retract(context.WithoutCancel(ctx), h.bytes.repo, *old)
 		}
 	}
-	h.published = []publication{made}
+	h.published = &made
 	return nil
 }
 
 // keepEmpty gives a file that is closed empty a name in the mount, for a
 // moment: it is a placeholder, as touch and tar make them.
 func (h *writeHandle) keepEmpty(t target) {
-	if h.file != nil && h.file.isEmpty() && len(h.published) == 0 {
+	if h.file != nil && h.file.isEmpty() && h.published == nil {
 		h.fs.names.putNew(t.place, t.name, local{file: h.file})
 	}
 }

@@ -25,6 +25,7 @@ import (
 //	├── uploads/<id>        what an upload was like when it was closed
 //	├── trash/<time>-<id>/  tags and repositories that were removed, for a day
 //	├── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
+//	├── quarantine/links/<id>/…       a directory where a link was written, with its path below v2/
 //	└── quarantine/{check,leftovers}/<time>-<id>/…   what a repair took away, with its path below v2/
 //
 // A link at a provisional digest (sha512; tarsum/<version>/<hash>/<hex> for a

@@ -7,7 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"registryfs/digest"
 	"registryfs/driver"
@@ -49,7 +52,20 @@ func (l links) get(ctx context.Context, d digest.Digest) (digest.Digest, error) 
 
 // put links d to the canonical digest of the same content.
 func (l links) put(ctx context.Context, d, canonical digest.Digest) error {
-	return l.driver.PutContent(ctx, linkPath(l.dir, d), []byte(canonical))
+	return putLink(ctx, l.driver, linkPath(l.dir, d), canonical)
+}
+
+// putLink writes a link. A directory in its place goes to the quarantine.
+func putLink(ctx context.Context, d driver.Driver, p string, target digest.Digest) error {
+	err := d.PutContent(ctx, p, []byte(target))
+	if !errors.Is(err, driver.ErrInvalidPath) {
+		return err
+	}
+	dst := path.Join(layoutQuarantine, "links", uuid.NewString(), strings.TrimPrefix(p, layoutRoot))
+	if driver.MoveDir(ctx, d, p, dst) != nil {
+		return err
+	}
+	return d.PutContent(ctx, p, []byte(target))
 }
 
 // remove takes d out of the set. Errors: errNoLink.

@@ -165,7 +165,7 @@ func (t *tags) write(ctx context.Context, dir string, d digest.Digest) error {
 	if err := (links{t.driver(), indexPath(dir)}).put(ctx, d, d); err != nil {
 		return err
 	}
-	return t.driver().PutContent(ctx, currentPath(dir), []byte(d))
+	return putLink(ctx, t.driver(), currentPath(dir), d)
 }
 
 func (t *tags) Untag(ctx context.Context, tag string) error {
