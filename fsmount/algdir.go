@@ -11,7 +11,8 @@ import (
 	"registryfs/digest"
 )
 
-// algDir is _blobs/<alg> or _manifests/<alg>: content by digest. What is being
+// algDir is _blobs/<alg>, _manifests/<alg> or _oci/blobs/<alg>: content by
+// digest. What is being
 // written under a digest is not found here before it is published, so that any
 // number of writers can create one name.
 type algDir struct {
@@ -75,8 +76,11 @@ func (d algDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {
 		return nil, d.fs.fail(&fuse.Header{}, "list", d.path, err)
 	}
 	enumerate := repo.Blobs().Enumerate
-	if d.place.view == viewManifests {
+	switch d.place.view {
+	case viewManifests:
 		enumerate = repo.Manifests().Enumerate
+	case viewLayoutBlobs:
+		enumerate = func(ctx context.Context, fn func(digest.Digest) error) error { return d.fs.reached(ctx, repo, fn) }
 	}
 	err = enumerate(ctx, func(dgst digest.Digest) error {
 		if dgst.Algorithm().String() == d.place.alg && !d.fs.content.isHidden(d.place.repo, dgst) {

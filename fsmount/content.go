@@ -88,8 +88,12 @@ func (c *content) unhide(repo string, d digest.Digest) {
 }
 
 // stat reports whether a view of a repository has content of that digest, and
-// learns its size.
+// learns its size. A layout has blobs and manifests alike.
 func (f *fileSystem) stat(ctx context.Context, repo string, v view, d digest.Digest) error {
+	if v == viewLayoutBlobs {
+		_, err := f.viewOf(ctx, repo, d)
+		return err
+	}
 	r, err := f.registry.Repository(repo)
 	if err != nil {
 		return err

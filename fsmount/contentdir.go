@@ -10,7 +10,7 @@ import (
 	"registryfs/digest"
 )
 
-// contentDir is _blobs or _manifests of a repository: the algorithms, and
+// contentDir is _blobs, _manifests or _oci/blobs of a repository: the algorithms, and
 // aliases of what was written there under other names. A digest can be looked
 // up as <alg>:<hex> as well.
 type contentDir struct {

@@ -19,6 +19,8 @@ func (f *fileSystem) localNode(p place, name string) fusefs.Node {
 		return nil
 	case l.file != nil:
 		return l.file
+	case l.dir != nil:
+		return l.dir
 	default:
 		return f.namedLink(p, name)
 	}
@@ -168,8 +170,14 @@ func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 		return err
 	}
 	wanted := p.view
-	if wanted == viewTags {
+	switch wanted {
+	case viewTags:
 		wanted = viewManifests
+	case viewLayoutBlobs:
+		if f.stat(ctx, p.repo, viewLayoutBlobs, from.digest) == nil {
+			return nil
+		}
+		wanted = viewBlobs // a manifest, too, until the index lists it
 	}
 	switch {
 	case from.view == wanted && from.repo == p.repo:

@@ -38,6 +38,7 @@ type fileSystem struct {
 	handles   *handles
 	pending   *pending
 	links     *namedLinks
+	layouts   *layouts
 
 	loop    *loop.Loop // nil without a kernel
 	closing atomic.Bool
@@ -72,6 +73,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		handles:   newHandles(),
 		pending:   newPending(),
 		links:     newNamedLinks(),
+		layouts:   newLayouts(),
 	}
 }
 

@@ -29,17 +29,20 @@ const (
 // Options say how a registry is mounted. The zero value is a private mount of
 // root's files, without deletion.
 type Options struct {
-	Source      string        // what is mounted, as it shows in /proc/mounts
-	ReadOnly    bool          // refuse every change
-	AllowDelete bool          // let rm remove blobs and manifests
-	AllowOther  bool          // let other users in, by the modes of the files
-	Exclusive   bool          // nobody else writes to the registry
-	ListViews   bool          // list what can otherwise only be entered
-	UID, GID    uint32        // owner of every file
-	Umask       fs.FileMode   // bits taken from 0644 and 0755
-	AttrTimeout time.Duration // how long the kernel may keep what others can change
-	Version     string        // content of .registryfs/version
-	Logger      *slog.Logger  // nil: silent
+	Source      string // what is mounted, as it shows in /proc/mounts
+	ReadOnly    bool   // refuse every change
+	AllowDelete bool   // let rm remove blobs and manifests
+	AllowOther  bool   // let other users in, by the modes of the files
+	Exclusive   bool   // nobody else writes to the registry
+	// As the registry was opened: index.json is checked as a whole before any
+	// of it is done.
+	SparseIndexes, ImmutableTags bool
+	ListViews                    bool          // list what can otherwise only be entered
+	UID, GID                     uint32        // owner of every file
+	Umask                        fs.FileMode   // bits taken from 0644 and 0755
+	AttrTimeout                  time.Duration // how long the kernel may keep what others can change
+	Version                      string        // content of .registryfs/version
+	Logger                       *slog.Logger  // nil: silent
 }
 
 // Mount is a mounted registry that is being served. Its methods may be called

@@ -15,12 +15,13 @@ const (
 )
 
 // local is what a name of the mount alone stands for: exactly one of a file
-// being written, an alias of a blob, or the text of a symlink that waits for
-// its rename.
+// being written, an alias of a blob, the text of a symlink that waits for its
+// rename, or a directory of temporaries.
 type local struct {
 	file  *stagedFile
 	alias digest.Digest
 	link  string
+	dir   *scratchDir
 }
 
 // names holds the names that exist in this mount and not in the registry.
@@ -56,12 +57,14 @@ func (n *names) put(p place, name string, l local) {
 }
 
 // putNew is put, unless the name is taken.
-func (n *names) putNew(p place, name string, l local) {
+func (n *names) putNew(p place, name string, l local) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, taken := n.places[p][name]; !taken {
+	_, taken := n.places[p][name]
+	if !taken {
 		n.set(p, name, l)
 	}
+	return !taken
 }
 
 // putAlias makes a name an alias, and forgets the oldest where there are too
@@ -91,7 +94,18 @@ func (n *names) remove(p place, name string, l local) {
 	}
 }
 
-// each calls fn for the aliases of a place.
+// each calls fn for the names of a place, in no order.
+func (n *names) each(p place, fn func(name string, l local)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, l := range n.places[p] {
+		if l.file == nil || !l.file.isForgotten() {
+			fn(name, l)
+		}
+	}
+}
+
+// eachAlias calls fn for the aliases of a place.
 func (n *names) eachAlias(p place, fn func(name string)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,6 +114,23 @@ func (n *names) eachAlias(p place, fn func(name string)) {
 			fn(name)
 		}
 	}
+}
+
+// removeDir forgets a directory, if nothing is in it.
+func (n *names) removeDir(p place, name string, dir *scratchDir) bool {
+	in := dir.place()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.places[in] {
+		if l.file == nil || !l.file.isForgotten() {
+			return false
+		}
+	}
+	delete(n.places, in)
+	if n.places[p][name].dir == dir {
+		n.unset(p, name)
+	}
+	return true
 }
 
 func (n *names) set(p place, name string, l local) {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"registryfs/digest"
+	"registryfs/manifest"
 	"registryfs/storage"
 )
 
@@ -20,6 +21,8 @@ const (
 	viewManifests
 	viewTags
 	viewUploads
+	viewLayout
+	viewLayoutBlobs
 	viewImages
 )
 
@@ -29,6 +32,9 @@ var viewNames = map[view]string{
 	viewTags:      "_tags",
 	viewUploads:   "_uploads",
 	viewImages:    "_images",
+
+	viewLayout:      "_oci",
+	viewLayoutBlobs: "_oci/" + manifest.LayoutBlobs,
 }
 
 func (v view) String() string { return viewNames[v] }
@@ -40,18 +46,24 @@ type place struct {
 	repo string
 	gen  uint64
 	view view
-	alg  string // "" above the algorithms
+	alg  string      // "" above the algorithms
+	dir  *scratchDir // of viewLayout: nil above the directories made there
 }
 
 // path is where the place is in the mount.
-func (p place) path() string { return path.Join("/", p.repo, p.view.String(), p.alg) }
+func (p place) path() string {
+	if p.dir != nil {
+		return p.dir.where()
+	}
+	return path.Join("/", p.repo, p.view.String(), p.alg)
+}
 
 func (p place) join(name string) string { return path.Join(p.path(), name) }
 
 // digestOf is the digest that a name in the place stands for, if it does:
 // <hex> below an algorithm, <alg>:<hex> above.
 func (p place) digestOf(name string) (digest.Digest, bool) {
-	if p.view != viewBlobs && p.view != viewManifests {
+	if p.view != viewBlobs && p.view != viewManifests && p.view != viewLayoutBlobs {
 		return "", false
 	}
 	if p.alg != "" {
@@ -87,6 +99,8 @@ const (
 	aManifestAlias
 	aTag
 	anUpload
+	anIndex        // index.json of the repository as a layout
+	aLayoutVersion // oci-layout beside it
 )
 
 // temporaryTags are the forms of the temporaries of sed -i (files) and of
@@ -112,11 +126,13 @@ func (p place) meaningOf(name string) (meaning, error) {
 		return means, refuse(errNameTooLong, "a name has at most 255 bytes")
 	case p.view == viewUploads:
 		return means, refuse(errPerm, "uploads begin by writing a file in _blobs")
+	case p.view == viewLayout:
+		return p.layoutMeaningOf(name)
 	case p.view == viewImages:
 		return means, refuse(errPerm, imagesAreRead)
 	case isScratch(name):
 		return aScratch, nil
-	case p.view == viewBlobs && isDigest:
+	case (p.view == viewBlobs || p.view == viewLayoutBlobs) && isDigest:
 		return aBlob, nil
 	case p.view == viewManifests && (isDigest || isSigned):
 		return aManifest, nil
@@ -134,10 +150,29 @@ func (p place) meaningOf(name string) (meaning, error) {
 	case strings.Contains(name, ":"):
 		_, err := digest.Parse(name)
 		return means, err
+	case p.view == viewLayoutBlobs:
+		return aScratch, nil
 	case p.view == viewManifests:
 		return aManifestAlias, nil
 	default:
 		return aBlobAlias, nil
+	}
+}
+
+// layoutMeaningOf is meaningOf in a layout: there all names are temporaries but
+// those that the specification gives.
+func (p place) layoutMeaningOf(name string) (meaning, error) {
+	switch {
+	case p.dir != nil:
+		return aScratch, nil
+	case name == manifest.LayoutIndexFile:
+		return anIndex, nil
+	case name == manifest.LayoutVersionFile:
+		return aLayoutVersion, nil
+	case name == manifest.LayoutBlobs:
+		return means, refuse(errIsDir, "blobs is a directory")
+	default:
+		return aScratch, nil
 	}
 }
 

@@ -58,23 +58,46 @@ func untilKilled(ctx context.Context, tid uint32) (_ context.Context, stop func(
 	}
 }
 
+// process is a process, told from others that had its number before. The zero
+// value is one that is not known.
+type process struct {
+	id    int
+	start string // in clock ticks since the boot
+}
+
+// processOf is the process of a thread.
+func processOf(tid uint32) process {
+	id := threadGroup(tid)
+	fields := statOf(uint32(id))
+	const start = 22 - 3 // the first of them is the third of stat
+	if id == 0 || len(fields) <= start {
+		return process{}
+	}
+	return process{id, string(fields[start])}
+}
+
+// statOf is the fields of /proc/<tid>/stat from the third on: before them
+// stands the command in parentheses, which may hold anything.
+func statOf(tid uint32) [][]byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
+	if tid == 0 || err != nil {
+		return nil
+	}
+	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+}
+
 // flagSignaled is PF_SIGNALED of the kernel's sched.h: killed by a signal.
 const flagSignaled = 0x400
 
 // isDying reports whether a thread is being killed by a signal: what it closes
 // it did not mean to.
 func isDying(tid uint32) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tid))
-	if tid == 0 || err != nil {
+	fields := statOf(tid)
+	const at = 9 - 3
+	if len(fields) <= at {
 		return false
 	}
-	// The second field is the command in parentheses and may hold anything;
-	// flags is the ninth.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 7 {
-		return false
-	}
-	flags, _ := strconv.ParseUint(string(fields[6]), 10, 64)
+	flags, _ := strconv.ParseUint(string(fields[at]), 10, 64)
 	return flags&flagSignaled != 0
 }
 

@@ -31,7 +31,10 @@ func isReplacing(tid uint32) bool {
 }
 
 func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir bool) error {
-	if isDir {
+	if l, ok := f.names.get(p, name); ok && l.dir != nil && isDir {
+		return f.removeDir(p, name, l.dir)
+	}
+	if isDir || p.isPartOfLayout(name) {
 		return refuse(errPerm, "this is part of the mount")
 	}
 	repo, err := f.registry.Repository(p.repo)
@@ -44,6 +47,9 @@ func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir
 		}
 	}
 	if d, ok := p.digestOf(name); ok {
+		if p.view == viewLayoutBlobs {
+			return f.removeLayoutBlob(ctx, repo, d)
+		}
 		if isThere(f.stat(ctx, p.repo, p.view, d)) {
 			return f.removeContent(ctx, repo, p.view, d)
 		}

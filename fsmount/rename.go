@@ -40,6 +40,10 @@ func placeOf(dir fusefs.Node) (place, bool) {
 		return dir.place, true
 	case uploadsDir:
 		return dir.place, true
+	case layoutDir:
+		return dir.place, true
+	case *scratchDir:
+		return dir.place(), true
 	}
 	return place{}, false
 }
@@ -63,9 +67,14 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 		if d, isDigest := p.digestOf(name); isDigest && f.stat(ctx, p.repo, p.view, d) == nil {
 			return refuse(errPerm, "stored content keeps its name")
 		}
+		if p.isPartOfLayout(name) {
+			return refuse(errPerm, "this is part of the mount")
+		}
 		return fmt.Errorf("%w: %s", storage.ErrBlobUnknown, name)
 	case l.file != nil:
-		return f.renameFile(ctx, p, name, l.file, to, newName)
+		return f.renameFile(ctx, tid, p, name, l.file, to, newName)
+	case l.dir != nil:
+		return f.renameDir(p, name, l.dir, to, newName)
 	}
 	t, err := to.targetOf(newName)
 	if err != nil {
@@ -114,7 +123,7 @@ func (f *fileSystem) renameTag(ctx context.Context, p place, name string, to pla
 
 // renameFile gives a file another name, and publishes it where that name means
 // something and the file has content.
-func (f *fileSystem) renameFile(ctx context.Context, p place, name string, file *stagedFile, to place, newName string) error {
+func (f *fileSystem) renameFile(ctx context.Context, tid uint32, p place, name string, file *stagedFile, to place, newName string) error {
 	if to.repo != p.repo {
 		return refuse(errCrossDevice, "a file being written belongs to its repository")
 	}
@@ -122,8 +131,11 @@ func (f *fileSystem) renameFile(ctx context.Context, p place, name string, file 
 	if err != nil {
 		return err
 	}
+	if t.isLayoutFile() {
+		t.by = processOf(tid)
+	}
 	l := local{file: file}
-	isNothing := file.isEmpty() && (t.digest == "" || !digest.Matches(t.digest, nil))
+	isNothing := file.isEmpty() && (t.digest == "" || !digest.Matches(t.digest, nil)) && !t.isLayoutFile()
 	if !t.isCommitted() || isNothing {
 		f.names.remove(p, name, l)
 		f.names.put(to, newName, l)

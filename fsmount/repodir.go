@@ -94,6 +94,9 @@ func (d repoDir) view(name string) fusefs.Node {
 	case viewUploads.String():
 		p.view = viewUploads
 		return d.fs.uploadsDirectory(p)
+	case viewLayout.String():
+		p.view = viewLayout
+		return d.fs.layoutDirectory(p)
 	case viewImages.String():
 		p.view = viewImages
 		return d.fs.imagesDirectory(p)
@@ -133,7 +136,7 @@ func (d repoDir) isRepository(ctx context.Context) bool {
 func (d repoDir) appendViews(entries []fuse.Dirent) []fuse.Dirent {
 	views := []view{viewBlobs, viewManifests, viewTags}
 	if d.fs.options.ListViews {
-		views = append(views, viewUploads, viewImages)
+		views = append(views, viewUploads, viewLayout, viewImages)
 	}
 	for _, v := range views {
 		entries = append(entries, fuse.Dirent{Inode: viewInode(place{repo: d.name, view: v}), Type: fuse.DT_Dir, Name: v.String()})

@@ -36,6 +36,7 @@ type serveOptions struct {
 	ReadOnly      bool
 	AllowDelete   bool
 	SparseIndexes bool
+	ImmutableTags bool
 	Exclusive     bool
 	ListViews     bool
 	UID, GID      uint32
@@ -90,6 +91,7 @@ func serve() error {
 		ReadOnly:      o.ReadOnly,
 		AllowDelete:   o.AllowDelete,
 		SparseIndexes: o.SparseIndexes,
+		ImmutableTags: o.ImmutableTags,
 		Logger:        log,
 	})
 	if err != nil {
@@ -107,6 +109,9 @@ func serve() error {
 		AttrTimeout: o.AttrTimeout,
 		Version:     testVersion,
 		Logger:      log,
+
+		SparseIndexes: o.SparseIndexes,
+		ImmutableTags: o.ImmutableTags,
 	})
 	if err != nil {
 		return err

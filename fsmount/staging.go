@@ -1,6 +1,7 @@
 package fsmount
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ type staging struct {
 	mu      sync.Mutex
 	upload  storage.Upload // nil before the first byte and after publication
 	base    digest.Digest  // the blob that was published, while upload is nil
+	initial []byte         // what there is before the first write, if that is no blob
 	size    int64
 	changed bool  // since it was published
 	err     error // of an I/O failure, which is final
@@ -58,7 +60,7 @@ func (s *staging) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 		defer blob.Close()
 		return blob.ReadAt(p, off)
 	}
-	return 0, io.EOF
+	return bytes.NewReader(s.initial).ReadAt(p, off)
 }
 
 func (s *staging) truncate(ctx context.Context, size int64) error {
@@ -68,7 +70,7 @@ func (s *staging) truncate(ctx context.Context, size int64) error {
 		return s.err
 	}
 	if size == 0 && s.upload == nil {
-		s.base = "" // nothing to copy
+		s.base, s.initial = "", nil // nothing to copy
 	}
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -108,7 +110,7 @@ func (s *staging) digest(ctx context.Context) (digest.Digest, error) {
 	case s.base != "":
 		return s.base, nil
 	}
-	return digest.FromBytes(nil), nil
+	return digest.FromBytes(s.initial), nil
 }
 
 // payload is the whole content, of at most limit bytes.
@@ -155,7 +157,7 @@ func (s *staging) drop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.upload
-	s.upload, s.base, s.size, s.changed = nil, "", 0, false
+	s.upload, s.base, s.initial, s.size, s.changed = nil, "", nil, 0, false
 	if u == nil {
 		return nil
 	}
@@ -186,17 +188,22 @@ func (s *staging) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.base != "" && s.size > 0 {
-		if err := s.copyBase(ctx, u); err != nil {
-			u.Cancel(ctx)
-			return err
-		}
+	if err := s.copyBase(ctx, u); err != nil {
+		u.Cancel(ctx)
+		return err
 	}
-	s.upload, s.base = u, ""
+	s.upload, s.base, s.initial = u, "", nil
 	return nil
 }
 
 func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
+	if len(s.initial) > 0 {
+		_, err := u.Write(s.initial)
+		return err
+	}
+	if s.base == "" || s.size == 0 {
+		return nil
+	}
 	blob, err := s.repo.Blobs().Open(ctx, s.base)
 	if err != nil {
 		return err

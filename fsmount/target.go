@@ -17,6 +17,7 @@ type target struct {
 	name   string
 	means  meaning
 	digest digest.Digest // that the name promises; may be empty
+	by     process       // who writes; known where the file is one of a layout
 }
 
 // targetOf is what a file of that name in that place becomes.
@@ -47,6 +48,9 @@ func (t target) isCommitted() bool {
 	return t.means != aScratch && t.means != aBriefly && t.means != anUpload
 }
 
+// isLayoutFile reports whether the file is one that every layout has.
+func (t target) isLayoutFile() bool { return t.means == anIndex || t.means == aLayoutVersion }
+
 // publication is something that publishing a file made visible.
 type publication struct {
 	means  meaning
@@ -71,7 +75,15 @@ func (f *fileSystem) publish(ctx context.Context, t target, s *staging) (publica
 		if t.digest != "" {
 			d = t.digest
 		}
-		made, err = f.publishBlob(ctx, s, d)
+		if t.place.view == viewLayoutBlobs {
+			made, err = f.publishLayoutBlob(ctx, s, d)
+		} else {
+			made, err = f.publishBlob(ctx, s, d)
+		}
+	case anIndex:
+		made.means, err = t.means, f.commitIndex(ctx, t, s)
+	case aLayoutVersion:
+		made.means, err = t.means, checkLayoutVersion(ctx, s)
 	case aManifest, aManifestAlias, aTag:
 		made, err = f.publishManifest(ctx, t, s)
 	default:

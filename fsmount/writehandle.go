@@ -141,6 +141,9 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 // not been, or none where none are what the name promises.
 func (h *writeHandle) isPublishable(t target) bool {
 	size, changed := h.bytes.length()
+	if t.isLayoutFile() {
+		return changed && size > 0 // tools truncate before they write
+	}
 	return changed || size == 0 && h.published == nil && t.digest != "" && digest.Matches(t.digest, nil)
 }
 

@@ -43,12 +43,12 @@ func descriptorOf(field string, raw json.RawMessage) (*Descriptor, error) {
 
 // descriptorsOf decodes a list of descriptors.
 func descriptorsOf(field string, raw json.RawMessage) ([]Descriptor, error) {
-	return listOf(field, raw, checkDescriptor)
+	return listOf(field, raw, MaxReferences, checkDescriptor)
 }
 
 // listOf decodes a list entry by entry, and checks each, so that what it
-// allocates is bounded by [MaxReferences] and not by the payload.
-func listOf[T any](field string, raw json.RawMessage, check func(at string, entry T) error) ([]T, error) {
+// allocates is bounded by the limit and not by the payload.
+func listOf[T any](field string, raw json.RawMessage, limit int, check func(at string, entry T) error) ([]T, error) {
 	if isNull(raw) {
 		return nil, nil
 	}
@@ -58,8 +58,8 @@ func listOf[T any](field string, raw json.RawMessage, check func(at string, entr
 	}
 	var list []T
 	for dec.More() {
-		if len(list) == MaxReferences {
-			return nil, invalid(field, "has more than %d entries", MaxReferences)
+		if len(list) == limit {
+			return nil, invalid(field, "has more than %d entries", limit)
 		}
 		var entry T
 		at := fmt.Sprintf("%s[%d]", field, len(list))

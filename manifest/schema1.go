@@ -12,7 +12,7 @@ import (
 // specification has them. Old names may begin with the host of the registry.
 var (
 	schema1Name = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?` + nameComponent + `(/` + nameComponent + `)*$`)
-	schema1Tag  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	tagGrammar  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 )
 
 const (
@@ -60,7 +60,7 @@ func parseSchema1(doc *document, c content) (*Schema1, error) {
 		}
 	}
 
-	layers, err := listOf("fsLayers", doc.FSLayers, func(at string, l fsLayer) error {
+	layers, err := listOf("fsLayers", doc.FSLayers, MaxReferences, func(at string, l fsLayer) error {
 		return checkDigest(at+".blobSum", l.BlobSum)
 	})
 	if err != nil {
@@ -69,7 +69,7 @@ func parseSchema1(doc *document, c content) (*Schema1, error) {
 	for _, l := range layers {
 		m.Layers = append(m.Layers, l.BlobSum)
 	}
-	history, err := listOf("history", doc.History, func(string, historyEntry) error { return nil })
+	history, err := listOf("history", doc.History, MaxReferences, func(string, historyEntry) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (m *Schema1) check(doc *document, said string) error {
 	switch {
 	case len(m.Name) > maxName || !schema1Name.MatchString(m.Name):
 		return invalid("name", "is "+quoted+": no name of a repository", m.Name)
-	case m.Tag != "" && !schema1Tag.MatchString(m.Tag):
+	case m.Tag != "" && !tagGrammar.MatchString(m.Tag):
 		return invalid("tag", "is "+quoted+": no tag", m.Tag)
 	case len(m.Layers) == 0:
 		return invalid("fsLayers", "has no entries")

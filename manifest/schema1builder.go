@@ -38,7 +38,7 @@ func (b *Schema1Builder) Build() (*Schema1, error) {
 	if err := json.Unmarshal(b.Config, &config); err != nil {
 		return nil, unreadable("configuration", err)
 	}
-	history, err := listOf("configuration.history", config.History, func(string, step) error { return nil })
+	history, err := listOf("configuration.history", config.History, MaxReferences, func(string, step) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func verifyDocument(document []byte) (payload []byte, signatures [][]byte, err e
 
 // checkSignatures bounds the work of verifying.
 func checkSignatures(raw json.RawMessage) error {
-	signatures, err := listOf(signaturesKey, raw, func(at string, signature json.RawMessage) error {
+	signatures, err := listOf(signaturesKey, raw, MaxReferences, func(at string, signature json.RawMessage) error {
 		if len(signature) > MaxSignatureSize {
 			return invalid(at, "has %d bytes, at most %d", len(signature), MaxSignatureSize)
 		}

@@ -6,6 +6,7 @@ type PutOption func(*putOptions)
 type putOptions struct {
 	skipReferences bool
 	acceptUnsigned bool
+	checkOnly      bool
 	tag            string
 }
 
@@ -21,3 +22,7 @@ func AcceptUnsigned() PutOption { return func(o *putOptions) { o.acceptUnsigned 
 // ForTag says which tag a manifest is pushed for. The signed form of schema 1
 // names one, which must be that.
 func ForTag(tag string) PutOption { return func(o *putOptions) { o.tag = tag } }
+
+// CheckOnly checks a manifest as it would be checked, and stores nothing: for a
+// caller who puts several and wants all of them or none.
+func CheckOnly() PutOption { return func(o *putOptions) { o.checkOnly = true } }

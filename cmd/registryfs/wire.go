@@ -63,6 +63,9 @@ func mount(ctx context.Context, src source, dir string, o mountOptions, logger *
 		AttrTimeout: o.attrTimeout,
 		Version:     version(),
 		Logger:      logger,
+
+		SparseIndexes: o.sparseIndexes,
+		ImmutableTags: o.immutableTags,
 	})
 	log.SetOutput(slog.NewLogLogger(logger.Handler(), slog.LevelDebug).Writer())
 	if err != nil {
