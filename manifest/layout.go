@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
-	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"registryfs/digest"
@@ -90,20 +90,20 @@ func ParseLayout(payload []byte) (*Layout, error) {
 	return l, nil
 }
 
-// tagOf is the tag that a descriptor in the index of a layout gives, or "".
+// tagOf is the tag that a descriptor in the index of a layout gives, or "":
+// where it has no name, or a reference by digest alone.
 func tagOf(desc Descriptor) (string, error) {
 	name := desc.Annotations[annotationRefName]
 	if name == "" || tagGrammar.MatchString(name) {
 		return name, nil
 	}
-	ref, err := reference.Parse(name)
-	if err == nil {
-		switch ref := ref.(type) {
-		case reference.Tagged:
-			return ref.Tag(), nil
-		case reference.Digested:
-			return "", nil
-		}
+	repo, _, hasDigest := strings.Cut(name, "@")
+	tag := ""
+	if i := strings.LastIndexByte(repo, ':'); i > strings.LastIndexByte(repo, '/') {
+		repo, tag = repo[:i], repo[i+1:]
+	}
+	if nameGrammar.MatchString(repo) && (tagGrammar.MatchString(tag) || tag == "" && hasDigest) {
+		return tag, nil
 	}
 	return "", fmt.Errorf("%s is "+quoted+": no tag, and no reference with one", annotationRefName, name)
 }

@@ -11,7 +11,7 @@ import (
 // The names and tags that Docker's registries allow, as the distribution
 // specification has them. Old names may begin with the host of the registry.
 var (
-	schema1Name = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?` + nameComponent + `(/` + nameComponent + `)*$`)
+	nameGrammar = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?` + nameComponent + `(/` + nameComponent + `)*$`)
 	tagGrammar  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 )
 
@@ -115,7 +115,7 @@ func (m *Schema1) check(doc *document, said string) error {
 		return ErrUnsigned
 	}
 	switch {
-	case len(m.Name) > maxName || !schema1Name.MatchString(m.Name):
+	case len(m.Name) > maxName || !nameGrammar.MatchString(m.Name):
 		return invalid("name", "is "+quoted+": no name of a repository", m.Name)
 	case m.Tag != "" && !tagGrammar.MatchString(m.Tag):
 		return invalid("tag", "is "+quoted+": no tag", m.Tag)
