@@ -92,7 +92,7 @@ func TestListViews(t *testing.T) {
 	onEach(t, serveOptions{ListViews: true}, []mountCase{
 		{"everything that can be entered is listed", func(t *testing.T, r *repo) {
 			require.Contains(t, r.ok(t, `ls -A "$M"`), ".registryfs")
-			require.Equal(t, "_blobs\n_images\n_manifests\n_tags\n_uploads", r.ok(t, `ls -A "$R"`))
+			require.Equal(t, "_blobs\n_images\n_manifests\n_oci\n_tags\n_uploads", r.ok(t, `ls -A "$R"`))
 		}},
 	})
 }
