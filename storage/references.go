@@ -156,12 +156,24 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 	if err != nil {
 		return err
 	}
+	// What cannot be brought whole is not brought in part.
+	var blobs []digest.Digest
 	for _, revision := range order {
-		if err := m.mountBlobs(ctx, source, revision, &missing); err != nil {
+		needed, err := m.mountable(ctx, source, revision, &missing)
+		if err != nil {
+			return err
+		}
+		blobs = append(blobs, needed...)
+	}
+	if err := missing.orNil(); err != nil {
+		return err
+	}
+	for _, d := range blobs {
+		if _, err := m.repo.linkedBlobs().mount(ctx, source, d); err != nil {
 			return err
 		}
 	}
-	if err := missing.orNil(); err != nil {
+	if err := m.repo.prepare(ctx); err != nil {
 		return err
 	}
 	for i := len(order) - 1; i >= 0; i-- {
@@ -179,27 +191,25 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 	return nil
 }
 
-// mountBlobs links the blobs that a manifest of source references.
-func (m *manifests) mountBlobs(ctx context.Context, source *repository, revision digest.Digest, missing *MissingError) error {
+// mountable returns the blobs that a manifest of source needs, and adds to
+// missing those that source does not have.
+func (m *manifests) mountable(ctx context.Context, source *repository, revision digest.Digest, missing *MissingError) ([]digest.Digest, error) {
 	parsed, err := source.manifests().Get(ctx, revision)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := m.repo.registry.options.URLs.Check(parsed.References()); err != nil {
-		return err
+		return nil, err
 	}
-	if err := m.repo.prepare(ctx); err != nil {
-		return err
-	}
+	var needed []digest.Digest
 	for _, desc := range parsed.References().RequiredBlobs() {
-		_, err := m.repo.linkedBlobs().mount(ctx, source, desc.Digest)
+		_, err := source.Blobs().Stat(ctx, desc.Digest)
 		if errors.Is(err, ErrBlobUnknown) {
 			missing.Blobs = append(missing.Blobs, desc.Digest)
-			continue
+		} else if err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return err
-		}
+		needed = append(needed, desc.Digest)
 	}
-	return nil
+	return needed, nil
 }

@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
@@ -195,19 +196,26 @@ func requireNoManifest(t *testing.T, repo storage.Repository, d digest.Digest) {
 	require.NotContains(t, allManifests(t, repo), d)
 }
 
+// tester is a test, or a run of random operations.
+type tester interface {
+	require.TestingT
+	Helper()
+	Context() context.Context
+}
+
 // allBlobs is what Enumerate finds, each of it once.
-func allBlobs(t *testing.T, repo storage.Repository) []digest.Digest {
+func allBlobs(t tester, repo storage.Repository) []digest.Digest {
 	t.Helper()
 	return enumerate(t, func(fn func(digest.Digest) error) error { return repo.Blobs().Enumerate(t.Context(), fn) })
 }
 
 // allManifests is allBlobs for manifests.
-func allManifests(t *testing.T, repo storage.Repository) []digest.Digest {
+func allManifests(t tester, repo storage.Repository) []digest.Digest {
 	t.Helper()
 	return enumerate(t, func(fn func(digest.Digest) error) error { return repo.Manifests().Enumerate(t.Context(), fn) })
 }
 
-func enumerate(t *testing.T, each func(func(digest.Digest) error) error) []digest.Digest {
+func enumerate(t tester, each func(func(digest.Digest) error) error) []digest.Digest {
 	t.Helper()
 	var all []digest.Digest
 	require.NoError(t, each(func(d digest.Digest) error {

@@ -15,20 +15,20 @@ import (
 	"registryfs/storage"
 )
 
-// model is what an upload must hold, beside the upload.
-type model struct {
+// uploadModel is what an upload must hold, beside the upload.
+type uploadModel struct {
 	t    *testing.T
 	u    storage.Upload
 	want []byte
 }
 
-func (m *model) write(content string) {
+func (m *uploadModel) write(content string) {
 	m.t.Helper()
 	write(m.t, m.u, []byte(content))
 	m.want = append(m.want, content...)
 }
 
-func (m *model) writeAt(content string, off int) {
+func (m *uploadModel) writeAt(content string, off int) {
 	m.t.Helper()
 	n, err := m.u.WriteAt([]byte(content), int64(off))
 	require.NoError(m.t, err)
@@ -40,7 +40,7 @@ func (m *model) writeAt(content string, off int) {
 }
 
 // seek goes to offset from the start, and writes there.
-func (m *model) seek(content string, off int) {
+func (m *uploadModel) seek(content string, off int) {
 	m.t.Helper()
 	pos, err := m.u.Seek(int64(off), io.SeekStart)
 	require.NoError(m.t, err)
@@ -55,13 +55,13 @@ func (m *model) seek(content string, off int) {
 	require.NoError(m.t, err)
 }
 
-func (m *model) truncate(size int) {
+func (m *uploadModel) truncate(size int) {
 	m.t.Helper()
 	require.NoError(m.t, m.u.Truncate(int64(size)))
 	m.resize(size)
 }
 
-func (m *model) resize(size int) {
+func (m *uploadModel) resize(size int) {
 	if size <= len(m.want) {
 		m.want = m.want[:size:size]
 		return
@@ -70,7 +70,7 @@ func (m *model) resize(size int) {
 }
 
 // check compares all that an upload tells of itself.
-func (m *model) check() {
+func (m *uploadModel) check() {
 	m.t.Helper()
 	require.Equal(m.t, int64(len(m.want)), m.u.Size())
 	p := make([]byte, len(m.want)+1)
@@ -83,7 +83,7 @@ func (m *model) check() {
 }
 
 // commit publishes what the model says.
-func (m *model) commit(repo storage.Repository) {
+func (m *uploadModel) commit(repo storage.Repository) {
 	m.t.Helper()
 	_, err := m.u.Commit(m.t.Context(), describe("", m.want))
 	require.NoError(m.t, err)
@@ -92,33 +92,33 @@ func (m *model) commit(repo storage.Repository) {
 
 func testUploadRandom(s *suite) {
 	const hole = 3 << 20
-	for name, steps := range map[string]func(m *model){
-		"OutOfOrder":       func(m *model) { m.writeAt("world", 6); m.writeAt("hello ", 0) },
-		"FillGap":          func(m *model) { m.write("a"); m.writeAt("c", 2); m.writeAt("b", 1) },
-		"Rewrite":          func(m *model) { m.write("hello world"); m.writeAt("J", 0); m.writeAt("y!", 4) },
-		"RewriteEnd":       func(m *model) { m.write("hello"); m.writeAt("lo there", 3) },
-		"Sparse":           func(m *model) { m.writeAt("end", hole); m.writeAt("middle", hole/2) },
-		"WriteAfterSparse": func(m *model) { m.writeAt("far", 100); m.write("farther") },
-		"WriteAtNothing":   func(m *model) { m.write("content"); m.writeAt("", 100); m.writeAt("", 3) },
-		"Shrink":           func(m *model) { m.write("content"); m.truncate(3); m.write("vert") },
-		"ShrinkToNothing":  func(m *model) { m.write("content"); m.truncate(0); m.write("other") },
-		"ShrinkSame":       func(m *model) { m.write("content"); m.truncate(7); m.write("!") },
-		"Extend":           func(m *model) { m.write("content"); m.truncate(hole); m.write("!") },
-		"ExtendEmpty":      func(m *model) { m.truncate(5) },
-		"ShrinkAndExtend":  func(m *model) { m.write("content"); m.truncate(2); m.truncate(7) },
-		"Seek":             func(m *model) { m.write("content"); m.seek("X", 3); m.seek("more", 7) },
-		"SeekBeyond":       func(m *model) { m.write("con"); m.seek("tent", hole); m.write("!") },
-		"SeekToEnd":        func(m *model) { m.write("content"); m.seek("tents", 3); m.write("!") },
-		"ExtendAndFill":    func(m *model) { m.write("con"); m.truncate(7); m.writeAt("tent", 3) },
+	for name, steps := range map[string]func(m *uploadModel){
+		"OutOfOrder":       func(m *uploadModel) { m.writeAt("world", 6); m.writeAt("hello ", 0) },
+		"FillGap":          func(m *uploadModel) { m.write("a"); m.writeAt("c", 2); m.writeAt("b", 1) },
+		"Rewrite":          func(m *uploadModel) { m.write("hello world"); m.writeAt("J", 0); m.writeAt("y!", 4) },
+		"RewriteEnd":       func(m *uploadModel) { m.write("hello"); m.writeAt("lo there", 3) },
+		"Sparse":           func(m *uploadModel) { m.writeAt("end", hole); m.writeAt("middle", hole/2) },
+		"WriteAfterSparse": func(m *uploadModel) { m.writeAt("far", 100); m.write("farther") },
+		"WriteAtNothing":   func(m *uploadModel) { m.write("content"); m.writeAt("", 100); m.writeAt("", 3) },
+		"Shrink":           func(m *uploadModel) { m.write("content"); m.truncate(3); m.write("vert") },
+		"ShrinkToNothing":  func(m *uploadModel) { m.write("content"); m.truncate(0); m.write("other") },
+		"ShrinkSame":       func(m *uploadModel) { m.write("content"); m.truncate(7); m.write("!") },
+		"Extend":           func(m *uploadModel) { m.write("content"); m.truncate(hole); m.write("!") },
+		"ExtendEmpty":      func(m *uploadModel) { m.truncate(5) },
+		"ShrinkAndExtend":  func(m *uploadModel) { m.write("content"); m.truncate(2); m.truncate(7) },
+		"Seek":             func(m *uploadModel) { m.write("content"); m.seek("X", 3); m.seek("more", 7) },
+		"SeekBeyond":       func(m *uploadModel) { m.write("con"); m.seek("tent", hole); m.write("!") },
+		"SeekToEnd":        func(m *uploadModel) { m.write("content"); m.seek("tents", 3); m.write("!") },
+		"ExtendAndFill":    func(m *uploadModel) { m.write("con"); m.truncate(7); m.writeAt("tent", 3) },
 	} {
 		s.test(name, func(t *testing.T, reg storage.Registry) {
 			repo := repository(t, reg, "app")
 			// Once as it goes, and once with every check between the steps, so
 			// that a digest taken in the middle changes nothing.
-			plain := &model{t: t, u: begin(t, repo, nil)}
+			plain := &uploadModel{t: t, u: begin(t, repo, nil)}
 			steps(plain)
 			plain.commit(repo)
-			checked := &model{t: t, u: &checkingUpload{Upload: begin(t, repo, nil)}}
+			checked := &uploadModel{t: t, u: &checkingUpload{Upload: begin(t, repo, nil)}}
 			checked.u.(*checkingUpload).after = checked
 			steps(checked)
 			checked.check()
@@ -131,7 +131,7 @@ func testUploadRandom(s *suite) {
 		repo := repository(t, reg, "app")
 		for seed := range uint64(5) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			m := &model{t: t, u: begin(t, repo, nil)}
+			m := &uploadModel{t: t, u: begin(t, repo, nil)}
 			for range 60 {
 				content := string(noise(rnd.Uint64(), rnd.IntN(3000)))
 				switch rnd.IntN(6) {
@@ -152,7 +152,7 @@ func testUploadRandom(s *suite) {
 
 	s.test("Negative", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
-		m := &model{t: t, u: begin(t, repo, nil)}
+		m := &uploadModel{t: t, u: begin(t, repo, nil)}
 		m.write("content")
 		_, err := m.u.WriteAt([]byte("x"), -1)
 		require.Error(t, err)
@@ -224,7 +224,7 @@ func testUploadRandom(s *suite) {
 // checkingUpload compares with a model before each change.
 type checkingUpload struct {
 	storage.Upload
-	after *model
+	after *uploadModel
 }
 
 func (u *checkingUpload) Write(p []byte) (int, error) {

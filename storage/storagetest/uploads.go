@@ -25,7 +25,7 @@ func begin(t *testing.T, repo storage.Repository, content []byte) storage.Upload
 	return u
 }
 
-func write(t *testing.T, u storage.Upload, content []byte) {
+func write(t tester, u storage.Upload, content []byte) {
 	t.Helper()
 	n, err := u.Write(content)
 	require.NoError(t, err)

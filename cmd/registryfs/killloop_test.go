@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	killRounds = flag.Int("kill-rounds", 500, "rounds of TestKillLoop; 5 in short runs, unless given")
+	killSeed   = flag.Uint64("kill-seed", 1, "where TestKillLoop begins")
+)
+
+const (
+	killRoundsShort = 5
+	roundsPerStore  = 20 // after so many a new store begins
+	killedWriters   = 6
+	killAfterMost   = 80                   // acknowledgements
+	killDelayMost   = 3 * time.Millisecond // after those
+	killTries       = 10                   // moments at which nothing was in flight
+)
+
+// Several programs write to a mount, each in ways of its own, and the daemon is
+// killed at some moment. Then the registry is mounted again, checked, and all
+// that was ever acknowledged is read back. What was in flight is there or not.
+func TestKillLoop(t *testing.T) {
+	rounds := *killRounds
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "kill-rounds" })
+	if testing.Short() && !given {
+		rounds = killRoundsShort
+	}
+	var total killTotals
+	var k *killed
+	for round := range rounds {
+		seed := *killSeed + uint64(round)
+		if round%roundsPerStore == 0 {
+			if k != nil {
+				k.end(t)
+			}
+			k = newKilled(t)
+		}
+		for try := 0; ; try++ {
+			require.Less(t, try, killTries, "seed %d: nothing is ever in flight when the daemon is killed", seed)
+			a := k.round(t, seed, uint64(try))
+			total.acknowledged += a.acknowledged
+			total.inFlight += a.inFlight
+			if a.inFlight > 0 {
+				break
+			}
+			total.idle++
+		}
+		if total.rounds++; total.rounds%roundsPerStore == 0 {
+			t.Logf("%+v", total)
+		}
+	}
+	k.end(t)
+	t.Logf("%+v, from seed %d", total, *killSeed)
+}
+
+// killTotals are figures for the log.
+type killTotals struct {
+	rounds, acknowledged, inFlight, idle int
+}
+
+// killed is a mount whose daemon is killed again and again.
+type killed struct {
+	store, mnt string
+	server     *server
+	known      ledger
+}
+
+func newKilled(t *testing.T) *killed {
+	k := &killed{store: newStore(t), mnt: mountPoint(t), known: ledger{}}
+	k.mount(t)
+	return k
+}
+
+func (k *killed) mount(t *testing.T) {
+	t.Helper()
+	k.server = startServer(t, k.store, k.mnt, "--allow-delete")
+}
+
+// end unmounts, looks at all of it through a fresh mount, and leaves nothing.
+func (k *killed) end(t *testing.T) {
+	t.Helper()
+	for range 2 {
+		require.Equal(t, exitOK, registryfs(t, "unmount", k.mnt).status)
+		require.False(t, isMounted(t, k.mnt))
+		status, rest := k.server.end(t)
+		require.Equal(t, exitOK, status, rest)
+		k.mount(t)
+		require.Empty(t, k.known.audit(accounts{}, k.look(t, accounts{})))
+	}
+	require.Equal(t, exitOK, registryfs(t, "unmount", k.mnt).status)
+	require.NoError(t, os.RemoveAll(k.store))
+}
+
+// round lets writers write, kills the daemon, and looks at what is left.
+func (k *killed) round(t *testing.T, seed, try uint64) accounts {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, try))
+	var orders []order
+	for i := range killedWriters {
+		o := order{
+			Mount: k.mnt, Name: fmt.Sprintf("r%d-%d-w%d", seed, try, i), Seed: rnd.Uint64(),
+			Repo: fmt.Sprintf("team/app%d", i%3), Promoted: fmt.Sprintf("prod/app%d", i%2),
+		}
+		o.Uploads = []string{k.newUpload(t, o.Repo), k.newUpload(t, o.Repo)}
+		orders = append(orders, o)
+	}
+	after := int64(1 + rnd.IntN(killAfterMost))
+	delay := time.Duration(rnd.Int64N(int64(killDelayMost)))
+
+	// Whatever hangs is let go when the kernel ends the connection.
+	stuck := time.AfterFunc(patience, func() { _ = exec.Command("umount", "-f", k.mnt).Run() })
+	var acknowledged atomic.Int64
+	reached := make(chan struct{})
+	deeds, wait := startWriters(t, orders, func(d deed) {
+		if d.Done && d.Errno == 0 && acknowledged.Add(1) == after {
+			close(reached)
+		}
+	})
+	ended := make(chan struct{})
+	go func() { wait(); close(ended) }()
+	select {
+	case <-reached:
+		time.Sleep(delay) // any moment will do
+	case <-ended:
+	}
+	died := time.Now().UnixNano()
+	require.NoError(t, k.server.Process.Kill())
+	_ = k.server.Wait()
+	<-ended
+	require.True(t, stuck.Stop(), "seed %d: a writer hangs after the kill", seed)
+
+	a := k.known.settle(*deeds, died)
+	require.Empty(t, a.refused, "seed %d", seed)
+	require.GreaterOrEqual(t, int64(a.acknowledged), after, "seed %d", seed)
+
+	k.mount(t)
+	r := registryfs(t, "check", k.store)
+	require.Equal(t, exitOK, r.status, "seed %d\n%s%s", seed, r.stdout, r.stderr)
+	k.doAgain(t, a)
+	require.Empty(t, k.known.audit(a, k.look(t, a)), "seed %d, in flight: %+v", seed, a.open)
+	return a
+}
+
+// newUpload begins an upload as a stock registry that ended has left it.
+func (k *killed) newUpload(t *testing.T, repo string) (id string) {
+	t.Helper()
+	id = uuid.NewString()
+	dir := filepath.Join(k.store, storeDir, "repositories", repo, "_uploads", id)
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "startedat"), []byte(time.Now().UTC().Format(time.RFC3339)), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "data"), nil, 0o644))
+	k.known[uploadPath(repo, id)] = "0"
+	return id
+}
+
+// look asks another program what is in the mount.
+func (k *killed) look(t *testing.T, a accounts) map[string]string {
+	t.Helper()
+	return lookAt(t, k.mnt, k.known.paths(a))
+}
+
+func lookAt(t *testing.T, mnt string, paths []string) map[string]string {
+	t.Helper()
+	stuck := time.AfterFunc(patience, func() { _ = exec.Command("umount", "-f", mnt).Run() })
+	defer stuck.Stop()
+	q, err := json.Marshal(question{mnt, paths})
+	require.NoError(t, err)
+	cmd := roleCommand("look")
+	cmd.Stdin = bytes.NewReader(q)
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var found map[string]string
+	require.NoError(t, json.Unmarshal(out, &found))
+	return found
+}
+
+// doAgain finishes, or cancels, those uploads that the daemon was doing that to
+// when it was killed and whose bytes are gone already: to be a blob, perhaps
+// not yet one of the repository. The name of an upload is the last to go.
+func (k *killed) doAgain(t *testing.T, a accounts) {
+	t.Helper()
+	for _, d := range a.open {
+		var upload, blob string
+		for path, value := range d.Makes {
+			if value == gone {
+				upload = path
+			} else {
+				blob = path
+			}
+		}
+		switch {
+		case d.What != finishUpload && d.What != cancelUpload, lookAt(t, k.mnt, []string{upload})[upload] != "0":
+		case d.What == finishUpload:
+			shell(t, `mv "$1/$2" "$1/$3"`, k.mnt, upload, blob)
+		default:
+			shell(t, `rm "$1/$2"`, k.mnt, upload)
+		}
+	}
+}
+
+// roleCommand is this binary as another program.
+func roleCommand(role string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleEnv+"="+role)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// startWriters starts a writer for each order. Each line that one tells goes to
+// heard, from several goroutines, and is kept; the deeds of all are there after
+// wait.
+func startWriters(t *testing.T, orders []order, heard func(deed)) (told *[][]deed, wait func()) {
+	t.Helper()
+	deeds := make([][]deed, len(orders))
+	var wg sync.WaitGroup
+	for i, o := range orders {
+		cmd := roleCommand("write")
+		text, err := json.Marshal(o)
+		require.NoError(t, err)
+		cmd.Stdin = strings.NewReader(string(text))
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		wg.Go(func() {
+			for lines := json.NewDecoder(out); ; {
+				var d deed
+				if err := lines.Decode(&d); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					deeds[i] = append(deeds[i], deed{What: "what a writer says is torn: " + err.Error()})
+					break
+				}
+				deeds[i] = append(deeds[i], d)
+				heard(d)
+			}
+			if err := cmd.Wait(); err != nil {
+				deeds[i] = append(deeds[i], deed{N: -1, What: "the writer failed"}, deed{N: -1, Done: true, Errno: 1, Fault: err.Error()})
+			}
+		})
+	}
+	return &deeds, wg.Wait
+}
