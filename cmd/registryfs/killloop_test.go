@@ -115,6 +115,7 @@ func (k *killed) end(t *testing.T) {
 func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, try))
+	shell(t, `cd "$1"; mkdir -p team/app0 team/app1 team/app2 prod/app0 prod/app1 "$2"`, k.mnt, sharedRepo)
 	var orders []order
 	for i := range killedWriters {
 		o := order{

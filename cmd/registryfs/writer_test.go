@@ -74,11 +74,6 @@ func write(in io.Reader, out io.Writer) error {
 	for _, id := range w.Uploads {
 		w.uploads[id] = 0
 	}
-	for _, repo := range []string{w.Repo, w.Promoted, sharedRepo} {
-		if err := os.MkdirAll(w.file(repo), 0o755); err != nil && !isDisconnected(err) {
-			return err
-		}
-	}
 	for w.Deeds == 0 || w.n < w.Deeds {
 		if err := w.step(); errors.Is(err, errDeed) {
 			return nil

@@ -341,13 +341,15 @@ type Vocabulary struct {
 	Documents    []*Document
 }
 
-// NewVocabulary returns the words of model-based tests.
-func NewVocabulary() *Vocabulary {
+// NewVocabulary returns the words of model-based tests. Another salt makes other
+// content.
+func NewVocabulary(salt string) *Vocabulary {
 	v := &Vocabulary{
 		Repositories: []string{"app", "app/sub", "team/app"},
 		Tags:         []string{"v1", "v2", "latest", "-no-tag"},
 		Blobs: [][]byte{
-			{}, []byte("{}"), []byte(`{"made":"here"}`), noise(1, 100), noise(2, 5000), noise(3, 70_000),
+			{}, []byte("{}"), []byte(`{"made":"` + salt + `"}`),
+			append([]byte(salt), noise(1, 100)...), append([]byte(salt), noise(2, 5000)...), append([]byte(salt), noise(3, 70_000)...),
 		},
 	}
 	blob := func(i int, mediaType string) storage.Descriptor { return describe(mediaType, v.Blobs[i]) }

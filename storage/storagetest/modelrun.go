@@ -26,9 +26,9 @@ const maxHeld = 3
 // steps, the flags -rapid.checks and -rapid.steps say; a run that fails is made
 // short, told step by step, and can be repeated with the seed that it prints.
 func RunModel(t *testing.T, open func(t *rapid.T) []storage.Registry) {
-	words := NewVocabulary()
+	words := NewVocabulary("")
 	rapid.Check(t, func(t *rapid.T) {
-		m := &modelRun{T: t, Vocabulary: words, want: NewModel(), registries: open(t)}
+		m := &modelRun{T: t, Vocabulary: words, want: NewModel(), registries: open(t), changed: map[string]bool{}}
 		m.want.AllowDelete = true
 		t.Cleanup(m.end)
 		t.Repeat(map[string]func(*rapid.T){
@@ -62,6 +62,7 @@ type modelRun struct {
 	want       *Model
 	registries []storage.Registry
 	held       []heldUpload
+	changed    map[string]bool // the repositories that the last operation was about
 }
 
 // heldUpload is an upload that is open.
@@ -80,6 +81,7 @@ func (m *modelRun) end() {
 // repository.
 func (m *modelRun) step(t *rapid.T) (reg storage.Registry, name string, repo storage.Repository) {
 	m.T = t
+	clear(m.changed)
 	reg = m.registries[rapid.IntRange(0, len(m.registries)-1).Draw(t, "registry")]
 	name, repo = m.repository(reg, "repository")
 	return reg, name, repo
@@ -87,6 +89,7 @@ func (m *modelRun) step(t *rapid.T) (reg storage.Registry, name string, repo sto
 
 func (m *modelRun) repository(reg storage.Registry, label string) (string, storage.Repository) {
 	name := rapid.SampledFrom(m.Repositories).Draw(m.T, label)
+	m.changed[name] = true
 	repo, err := reg.Repository(name)
 	require.NoError(m, err)
 	return name, repo
@@ -264,6 +267,8 @@ func (m *modelRun) open(t *rapid.T) (int, heldUpload) {
 		t.Skip("none is open")
 	}
 	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "upload")
+	clear(m.changed)
+	m.changed[m.held[i].repo] = true
 	return i, m.held[i]
 }
 
@@ -330,7 +335,8 @@ func (m *modelRun) cancelUpload(t *rapid.T) {
 	m.held = slices.Delete(m.held, i, i+1)
 }
 
-// compare reads all that the registry holds.
+// compare looks at all that the registry holds, and reads what is in the
+// repositories that the last operation was about.
 func (m *modelRun) compare(t *rapid.T) {
 	m.T = t
 	for i, reg := range m.registries {
@@ -347,30 +353,26 @@ func (m *modelRun) compare(t *rapid.T) {
 		for _, name := range m.Repositories {
 			repo, err := reg.Repository(name)
 			require.NoError(m, err)
-			m.compareRepository(fmt.Sprintf("%s of registry %d", name, i), repo, m.want.Repository(name))
+			where := fmt.Sprintf("%s of registry %d", name, i)
+			m.compareLists(where, repo, m.want.Repository(name))
+			if m.changed[name] {
+				m.compareContent(where, repo, m.want.Repository(name))
+			}
 		}
 	}
 }
 
-func (m *modelRun) compareRepository(where string, repo storage.Repository, want *ModelRepository) {
+func (m *modelRun) compareLists(where string, repo storage.Repository, want *ModelRepository) {
 	sameKeys(m, want.Blobs, allBlobs(m, repo), "blobs of "+where)
 	sameKeys(m, want.Manifests, allManifests(m, repo), "manifests of "+where)
-	for d, content := range want.Blobs {
-		got, err := repo.Blobs().Get(m.Context(), d)
+	tags, err := repo.Tags().All(m.Context())
+	require.NoError(m, err)
+	sameKeys(m, want.Tags, tags, "tags of "+where)
+	for name, d := range want.Tags {
+		got, err := repo.Tags().Get(m.Context(), name)
 		require.NoError(m, err, where)
-		require.True(m, bytes.Equal(content, got), "blob %s of %s", d, where)
+		require.Equal(m, d, got.Digest, "tag %s of %s", name, where)
 	}
-	for _, doc := range m.Documents {
-		got, err := repo.Manifests().Get(m.Context(), doc.Digest)
-		if want.Manifests[doc.Digest] == nil {
-			require.ErrorIs(m, err, storage.ErrManifestUnknown, where)
-		} else {
-			require.NoError(m, err, "%s of %s", doc.Name, where)
-			require.True(m, bytes.Equal(doc.Payload, got.Payload()), "%s of %s", doc.Name, where)
-		}
-	}
-	m.compareTags(where, repo.Tags(), want)
-
 	uploads, err := repo.Blobs().Uploads(m.Context())
 	require.NoError(m, err)
 	require.Len(m, uploads, len(want.Uploads), "uploads of %s", where)
@@ -381,23 +383,47 @@ func (m *modelRun) compareRepository(where string, repo storage.Repository, want
 	}
 }
 
-func (m *modelRun) compareTags(where string, tags storage.TagStore, want *ModelRepository) {
-	all, err := tags.All(m.Context())
-	require.NoError(m, err)
-	sameKeys(m, want.Tags, all, "tags of "+where)
+func (m *modelRun) compareContent(where string, repo storage.Repository, want *ModelRepository) {
+	for d, content := range want.Blobs {
+		got, err := repo.Blobs().Get(m.Context(), d)
+		require.NoError(m, err, where)
+		require.True(m, bytes.Equal(content, got), "blob %s of %s", d, where)
+	}
+	for _, doc := range m.Documents {
+		got, err := repo.Manifests().Get(m.Context(), doc.Digest)
+		if want.Manifests[doc.Digest] == nil {
+			require.ErrorIs(m, err, storage.ErrManifestUnknown, where)
+			continue
+		}
+		require.NoError(m, err, "%s of %s", doc.Name, where)
+		require.True(m, bytes.Equal(doc.Payload, got.Payload()), "%s of %s", doc.Name, where)
+		tags, err := repo.Tags().Lookup(m.Context(), doc.Digest)
+		require.NoError(m, err, where)
+		require.True(m, slices.Equal(want.TagsOf(doc.Digest), tags), "tags of %s: %q", doc.Name, tags)
+		if doc.Subject != "" {
+			m.compareReferrers(where, repo, want, doc.Subject)
+		}
+	}
 	for _, name := range m.Tags {
-		got, err := tags.Get(m.Context(), name)
-		d, ok := want.Tags[name]
-		if !ok {
+		if _, ok := want.Tags[name]; !ok {
+			_, err := repo.Tags().Get(m.Context(), name)
 			require.ErrorIs(m, err, unknownTag(name), where)
 			continue
 		}
-		require.NoError(m, err, where)
-		require.Equal(m, d, got.Digest, "tag %s of %s", name, where)
-		history, err := tags.History(m.Context(), name)
+		history, err := repo.Tags().History(m.Context(), name)
 		require.NoError(m, err, where)
 		sameKeys(m, want.History[name], sorted(history...), "history of tag "+name+" of "+where)
 	}
+}
+
+func (m *modelRun) compareReferrers(where string, repo storage.Repository, want *ModelRepository, subject digest.Digest) {
+	found, err := repo.Manifests().Referrers(m.Context(), subject)
+	require.NoError(m, err)
+	var got []digest.Digest
+	for _, desc := range found {
+		got = append(got, desc.Digest)
+	}
+	require.True(m, slices.Equal(want.Referrers(subject), got), "referrers of %s in %s: %q", subject, where, got)
 }
 
 // compareUpload reads what an upload has so far. What an open one has in
