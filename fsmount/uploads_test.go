@@ -57,6 +57,22 @@ func TestUploads(t *testing.T) {
 			require.Empty(t, r.ok(t, `ls "$R/_blobs/sha256"`))
 			require.Equal(t, id, r.ok(t, `ls "$R/_uploads"`))
 		}},
+		{"one that is killed before it has written leaves no name", func(t *testing.T, r *repo) {
+			// crane takes any file of the name for the blob.
+			f := r.random(t, "f", 1000)
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+			for _, name := range []string{"_blobs/sha256/" + f.hex, "_blobs/name", "_tags/v1"} {
+				cp := r.start(t, "cp", fifo, filepath.Join(r.dir(), name))
+				feed, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+				require.NoError(t, err)
+				r.until(t, `ls -l "/proc/$1/fd" | grep "$2"`, strconv.Itoa(cp.Process.Pid), name)
+				require.NoError(t, cp.Process.Kill())
+				require.False(t, cp.finish(t).Success())
+				require.NoError(t, feed.Close())
+				r.isGone(t, filepath.Join(r.dir(), name))
+			}
+		}},
 		{"an upload is gone on with, and finished by mv", func(t *testing.T, r *repo) {
 			f, rest, id := interrupted(t, r, syscall.SIGINT)
 			r.ok(t, `cat "$1" >> "$R/_uploads/$2"`, rest.path, id)

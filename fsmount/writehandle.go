@@ -119,11 +119,11 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	if h.ended || !t.isCommitted() {
 		return nil
 	}
-	if !h.isPublishable(t) {
-		h.keepEmpty(t)
+	if h.interrupted = isDying(req.Header.Pid); h.interrupted {
 		return nil
 	}
-	if h.interrupted = isDying(req.Header.Pid); h.interrupted {
+	if !h.isPublishable(t) {
+		h.keepEmpty(t)
 		return nil
 	}
 	isWhole := t.digest != "" && h.matches(ctx, t.digest)
