@@ -6,21 +6,24 @@ FUZZTIME    ?= 10s
 # Real mounts, real registries and the race detector are in the tests: more
 # packages at a time only take the processors from each other.
 PARALLEL    ?= 2
-FOLDERS     := cmd digest driver fsmount manifest storage
+FOLDERS     := cmd digest driver fsmount manifest storage testdata
 
 # What the tests run, as command:package. The race detector needs a C compiler.
 TEST_TOOLS := fusermount3:fuse3 docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
 	strace:strace busybox:busybox vim:vim tar:tar curl:curl jq:jq \
+	umoci:umoci buildah:buildah podman:podman runc:runc \
 	setpriv:util-linux openssl:openssl fio:fio mkfs.ext4:e2fsprogs gcc:gcc /usr/include/stdlib.h:libc6-dev
 
-# What registryfs is compared with: programs as above, and Go programs, which
-# are installed in bin/tools.
+# What they run that Debian does not have is installed in bin/tools.
+CRANE  := github.com/google/go-containerregistry/cmd/crane@v0.22.1
+REGCTL := github.com/regclient/regclient/cmd/regctl@v0.11.7
+
+# What registryfs is compared with: programs as above.
 BENCH_TOOLS := fusermount3:fuse3 curl:curl openssl:openssl fio:fio mkfs.ext4:e2fsprogs
-PEERS       := github.com/distribution/distribution/v3/cmd/registry@v3.1.2 \
-	github.com/google/go-containerregistry/cmd/crane@v0.22.1
+PEERS       := github.com/distribution/distribution/v3/cmd/registry@v3.1.2 $(CRANE)
 
 .DEFAULT_GOAL := help
-.PHONY: demo build test test-long bench lint fuzz clean help
+.PHONY: demo build tools test test-long bench lint fuzz clean help
 
 demo: build ## show a registry, mounted on demo/mnt, until Ctrl-C
 	testdata/install.sh fusermount3:fuse3
@@ -29,12 +32,15 @@ demo: build ## show a registry, mounted on demo/mnt, until Ctrl-C
 build: ## make bin/registryfs, a static program
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/registryfs ./cmd/registryfs
 
-test: lint ## run the tests, the long ones shortened, with the race detector
+tools: ## install the programs that the tests run
 	testdata/install.sh $(TEST_TOOLS)
+	for tool in $(CRANE) $(REGCTL); do GOBIN=$(CURDIR)/bin/tools $(GO) install $$tool || exit; done
+	$(GO) build -C testdata/oras -o $(CURDIR)/bin/tools/oras .
+
+test: lint tools ## run the tests, the long ones shortened, with the race detector
 	$(GO) test -race -short -timeout 20m -p $(PARALLEL) ./...
 
-test-long: lint ## run all of the tests at full length
-	testdata/install.sh $(TEST_TOOLS)
+test-long: lint tools ## run all of the tests at full length
 	$(GO) test -race -timeout 85m -p $(PARALLEL) ./...
 
 bench: build ## compare with curl, crane, cp and a registry; QUICK=1: less of all, ROWS=1,3c: some rows

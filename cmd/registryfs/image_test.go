@@ -71,20 +71,49 @@ type layout struct {
 // file is the path of one of the image's parts.
 func (l *layout) file(hex string) string { return filepath.Join(l.dir, "blobs/sha256", hex) }
 
+// formats are the media types that images of one kind have.
+type formats struct{ index, manifest, config, layer string }
+
+var (
+	ociFormats = formats{
+		ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, ocispec.MediaTypeImageLayerGzip,
+	}
+	dockerFormats = formats{
+		"application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
+		"application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar.gzip",
+	}
+)
+
 // makeLayout makes an image whose bytes follow from a seed.
 func makeLayout(t *testing.T, seed string) *layout {
 	t.Helper()
-	l := &layout{dir: filepath.Join(publicDir(t), "layout")}
-	require.NoError(t, os.MkdirAll(filepath.Join(l.dir, "blobs/sha256"), 0o755))
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	return makeIndex(t, seed, ociFormats)
+}
+
+// makeIndex makes an image for several platforms.
+func makeIndex(t *testing.T, seed string, f formats) *layout {
+	t.Helper()
+	l := newLayout(t)
+	var children []ocispec.Descriptor
 	common := layer(t, seed+" common", commonLayer)
 	for _, arch := range platforms {
-		index.Manifests = append(index.Manifests, l.addPlatform(t, arch, common, layer(t, seed+" "+arch, ownLayer)))
+		children = append(children, l.addPlatform(t, f, arch, common, layer(t, seed+" "+arch, ownLayer)))
 	}
-	root := l.put(t, index.MediaType, marshal(t, index))
-	l.root = root.Digest.Encoded()
-	l.addManifest(root.Digest)
+	return l.holding(t, l.addIndex(t, f, children...))
+}
 
+func newLayout(t *testing.T) *layout {
+	t.Helper()
+	l := &layout{dir: filepath.Join(publicDir(t), "layout")}
+	require.NoError(t, os.MkdirAll(filepath.Join(l.dir, "blobs/sha256"), 0o755))
+	return l
+}
+
+// holding ends the making of a layout: it holds that as "v1".
+func (l *layout) holding(t *testing.T, root ocispec.Descriptor) *layout {
+	t.Helper()
+	l.root = root.Digest.Encoded()
+	root.Platform = nil
 	root.Annotations = map[string]string{ocispec.AnnotationRefName: "v1"}
 	top := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{root}}
 	require.NoError(t, os.WriteFile(filepath.Join(l.dir, ocispec.ImageIndexFile), marshal(t, top), 0o644))
@@ -93,22 +122,29 @@ func makeLayout(t *testing.T, seed string) *layout {
 	return l
 }
 
-func (l *layout) addPlatform(t *testing.T, arch string, tars ...[]byte) ocispec.Descriptor {
+func (l *layout) addIndex(t *testing.T, f formats, children ...ocispec.Descriptor) ocispec.Descriptor {
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: f.index, Manifests: children}
+	desc := l.put(t, index.MediaType, marshal(t, index))
+	l.addManifest(desc.Digest)
+	return desc
+}
+
+func (l *layout) addPlatform(t *testing.T, f formats, arch string, tars ...[]byte) ocispec.Descriptor {
 	config := ocispec.Image{
 		Platform: ocispec.Platform{Architecture: arch, OS: "linux"},
 		RootFS:   ocispec.RootFS{Type: "layers"},
 		Config:   ocispec.ImageConfig{Cmd: []string{"/bin/true"}},
 	}
-	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: f.manifest}
 	made := time.Unix(0, 0).UTC()
 	for _, content := range tars {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(content))
 		config.History = append(config.History, ocispec.History{Created: &made, CreatedBy: "test"})
-		desc := l.put(t, ocispec.MediaTypeImageLayerGzip, compress(t, content))
+		desc := l.put(t, f.layer, compress(t, content))
 		l.addBlob(desc.Digest)
 		m.Layers = append(m.Layers, desc)
 	}
-	m.Config = l.put(t, ocispec.MediaTypeImageConfig, marshal(t, config))
+	m.Config = l.put(t, f.config, marshal(t, config))
 	l.addBlob(m.Config.Digest)
 	desc := l.put(t, m.MediaType, marshal(t, m))
 	l.addManifest(desc.Digest)

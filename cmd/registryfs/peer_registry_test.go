@@ -310,3 +310,15 @@ func (p *peer) fetchManifest(t *testing.T, repo string, d digest.Digest, img *im
 		img.addBlob(blob.Digest)
 	}
 }
+
+// checkServes requires that the registry serves all of an image.
+func (p *peer) checkServes(t *testing.T, repo, tag string, want image) {
+	t.Helper()
+	require.Equal(t, want.root, p.tagged(t, repo, tag))
+	for path, parts := range map[string][]string{"manifests": want.manifests, "blobs": want.blobs} {
+		for _, hex := range parts {
+			_, content := p.get(t, repo+"/"+path+"/sha256:"+hex, http.StatusOK)
+			require.Equal(t, hex, digest.FromBytes(content).Encoded())
+		}
+	}
+}
