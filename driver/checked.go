@@ -12,8 +12,8 @@ import (
 // [*PathError]. List leaves out names that no path can hold.
 //
 // The result offers every optional interface of this package: by d's own
-// method, or by the fallback function. Space is [errors.ErrUnsupported] where d
-// is no [Spacer]. A Writer is a [RandomWriter] exactly where d's is one. Calls
+// method, or by the fallback function. Space and Lock are
+// [errors.ErrUnsupported] where d is no [Spacer] or no [Locker]. A Writer is a [RandomWriter] exactly where d's is one. Calls
 // of a Writer or a File after its end do not reach d's.
 func Checked(d Driver) Driver {
 	if c, ok := d.(*checked); ok {
@@ -34,6 +34,7 @@ var (
 	_ DirMover = (*checked)(nil)
 	_ DirMaker = (*checked)(nil)
 	_ Syncer   = (*checked)(nil)
+	_ Locker   = (*checked)(nil)
 	_ Spacer   = (*checked)(nil)
 )
 
@@ -172,6 +173,17 @@ func (c *checked) Sync(ctx context.Context, path string) error {
 		return err
 	}
 	return c.wrap("sync", path, Sync(ctx, c.inner, path))
+}
+
+func (c *checked) Lock(ctx context.Context, path string, shared bool) (io.Closer, error) {
+	if err := c.check(ctx, "lock", path); err != nil {
+		return nil, err
+	}
+	held, err := Lock(ctx, c.inner, path, shared)
+	if err != nil {
+		return nil, c.wrap("lock", path, err)
+	}
+	return held, nil
 }
 
 func (c *checked) Space(ctx context.Context) (Space, error) {

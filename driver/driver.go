@@ -13,9 +13,9 @@
 // [Driver] is the core that every implementation writes. What only some can do
 // is an optional interface with a fallback function beside it: [Walker] and
 // [Walk], [AtOpener] and [OpenAt], [NewMover] and [MoveNew], [DirMover] and
-// [MoveDir], [DirMaker] and [MakeDir], [Syncer] and [Sync], [Spacer] and
-// [SpaceOf]. Wrap an implementation in [Checked] and it
-// need not check paths and offsets itself, nor calls of a writer that has ended.
+// [MoveDir], [DirMaker] and [MakeDir], [Syncer] and [Sync], [Locker] and [Lock],
+// [Spacer] and [SpaceOf]. Wrap an implementation in [Checked] and it need not
+// check paths and offsets itself, nor calls of a writer that has ended.
 // Package drivertest holds the conformance suite.
 package driver
 
@@ -172,6 +172,16 @@ type NewMover interface {
 type Syncer interface {
 	// Sync makes a file, its name and those of its directories durable.
 	Sync(ctx context.Context, path string) error
+}
+
+// Locker is implemented by drivers that keep locks between those who use a
+// store. A lock ends with its process.
+type Locker interface {
+	// Lock takes a lock on a directory, which must exist, shared with others
+	// or alone, until the result is closed. One that others hold otherwise is
+	// ErrBusy: nothing is waited for. Nothing is written, and nobody is kept
+	// from anything but the lock. Two calls of one process are two holders.
+	Lock(ctx context.Context, path string, shared bool) (io.Closer, error)
 }
 
 // Space is the room of a backend, in bytes and in files.

@@ -82,7 +82,8 @@ type Checker interface {
 	// found, not an error: an error says that the check did not come to its
 	// end. Memory is bounded by the number of blobs, not by their size.
 	// Content that others put there meanwhile may be left out, and a repair
-	// wants to be the only writer. Errors: [ErrReadOnly] for a repair.
+	// wants to be the only writer. Errors: [ErrReadOnly] and [ErrInUse] for a
+	// repair.
 	//
 	// No damage are: digests that a tag once had, subjects and children of
 	// indexes that are not there, foreign layers, manifests without a tag,
@@ -107,6 +108,11 @@ func (r *registry) Check(ctx context.Context, o CheckOptions, fn func(Finding)) 
 		if err := r.writable(); err != nil {
 			return c.summary, err
 		}
+		held, err := r.lockAll(ctx)
+		if err != nil {
+			return c.summary, err
+		}
+		defer held.Close()
 	}
 	for _, part := range []func(context.Context) error{c.checkTop, c.checkBlobs, c.checkRepositories, c.checkOurs} {
 		if err := part(ctx); err != nil {

@@ -60,7 +60,46 @@ func (c *checker) content(ctx context.Context, d digest.Digest) error {
 		return err
 	}
 	_, err := c.registry.blobs.stat(ctx, d)
+	if errors.Is(err, ErrBlobUnknown) && c.isAside(ctx, blobPath(d)) {
+		return c.asideContent(ctx, d)
+	}
 	return err
+}
+
+// isAside reports whether a link or content that is missing at its place comes
+// back as soon as anybody asks for it: a collection that was interrupted may
+// have left it so. A repair brings it back.
+func (c *checker) isAside(ctx context.Context, p string) bool {
+	runs, err := c.registry.sweptRuns(ctx)
+	if err != nil {
+		return false
+	}
+	run, err := c.registry.findSwept(ctx, runs, p)
+	if err != nil || run == "" {
+		return false
+	}
+	return !c.options.Repair || c.registry.bringBack(ctx, run, p) == nil
+}
+
+// asideContent verifies content that was aside, wherever it is now.
+func (c *checker) asideContent(ctx context.Context, d digest.Digest) error {
+	runs, err := c.registry.sweptRuns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, run := range append(runs, layoutRoot) {
+		r, err := c.registry.driver.Reader(ctx, sweptPath(run, blobPath(d)), 0)
+		if err != nil {
+			continue
+		}
+		defer r.Close()
+		got, err := digest.Of(d.Algorithm(), &contextReader{ctx, r})
+		if err == nil && got != d {
+			err = fmt.Errorf("%w: %s holds %s", ErrCorrupt, sweptPath(run, blobPath(d)), got)
+		}
+		return err
+	}
+	return ErrBlobUnknown
 }
 
 // listBlobs is all content, in the order of its paths.

@@ -46,7 +46,12 @@ func (r *repoCheck) checkManifest(ctx context.Context, d digest.Digest, at strin
 	var lacks []digest.Digest
 	seen := map[digest.Digest]bool{}
 	for _, desc := range parsed.References().RequiredBlobs() {
-		if why, ok := r.layers[desc.Digest]; (!ok || why != nil) && !seen[desc.Digest] {
+		why, ok := r.layers[desc.Digest]
+		if !ok && !seen[desc.Digest] && r.isAside(ctx, linkPath(layersPath(r.repo.name), desc.Digest)) {
+			why, ok = r.content(ctx, desc.Digest), true
+			r.layers[desc.Digest] = why
+		}
+		if (!ok || why != nil) && !seen[desc.Digest] {
 			lacks = append(lacks, desc.Digest)
 		}
 		seen[desc.Digest] = true

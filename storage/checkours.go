@@ -3,7 +3,9 @@ package storage
 import "context"
 
 // checkOurs counts what is in the directory that registries do not know. Of it
-// nothing is needed, so nothing can be damaged.
+// nothing is needed at its place, so nothing can be damaged. The mark of an
+// exclusive user, and his leases, are not even left over: a mount takes them
+// away.
 func (c *checker) checkOurs(ctx context.Context) error {
 	entries, err := c.list(ctx, layoutOurs, "")
 	if err != nil {
@@ -16,6 +18,8 @@ func (c *checker) checkOurs(ctx context.Context) error {
 			err = c.countLeftovers(ctx, e.path, "a tag that was being built")
 		case e.path == layoutTrash:
 			err = c.countLeftovers(ctx, e.path, "what was removed, kept for a while")
+		case e.path == layoutSwept:
+			err = c.countLeftovers(ctx, e.path, "what a collection has set aside: a later one removes it, or brings back what is needed")
 		case e.path == layoutCloses:
 			err = c.countCloses(ctx)
 		case e.path == layoutQuarantine:

@@ -115,6 +115,7 @@ func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry,
 			old[d] = true
 			return r.checkManifest(ctx, d, linkPath(layersPath(r.repo.name), d))
 		}
+	case r.isAside(ctx, linkPath(revisionsPath(r.repo.name), d)):
 	default:
 		f.Kind, f.Reason = FindingDangling, "it names "+d.String()+", which the repository does not have"
 		r.report(ctx, f, r.trashTag(tag))

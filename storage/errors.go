@@ -54,6 +54,9 @@ var (
 	ErrReferenced = errors.New("storage: still referenced")
 	// ErrUnsigned says that a manifest has no signed form.
 	ErrUnsigned = manifest.ErrUnsigned
+	// ErrInUse says that another process uses the store in a way that does not
+	// go together with what was asked for.
+	ErrInUse = errors.New("storage: the store is in use")
 	// ErrReadOnly says that the registry was opened for reading only.
 	ErrReadOnly = errors.New("storage: registry is read-only")
 	// ErrUnsupported says that the registry cannot do this, or was told not to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"time"
@@ -21,20 +22,27 @@ import (
 // should not be there, content. So whatever interrupts a collection leaves a
 // store that is whole, and the next one finishes. Nothing is written.
 //
+// Offline, what goes is gone. Beside the one process that has the store marked
+// exclusive it is set aside first, for a grace, during which whoever misses it
+// brings it back; a later collection looks a second time whether it is needed,
+// and removes it. What that process relies on, as its leases say, stays.
+//
 // What cannot be read may need anything: it is reported, and its repository
 // keeps all that it has.
 type Collector interface {
 	// Collect removes what nothing needs, and calls fn with each thing that is
 	// gone, or that would be, and with each that cannot be read. fn may be nil.
 	// The summary tells what was done even where an error ended it. Errors:
-	// [ErrReadOnly]; [ErrUnsupported] where somebody may be writing.
+	// [ErrReadOnly]; [ErrInUse] where another process is in the way;
+	// [ErrUnsupported] where anybody may be writing, and it is not offline.
 	Collect(ctx context.Context, o CollectOptions, fn func(Collected)) (CollectSummary, error)
 }
 
 // CollectOptions say what is collected.
 type CollectOptions struct {
 	// Offline is the caller's word that nobody else writes to the store. Without
-	// it only a DryRun is done.
+	// it the store must be in exclusive use: see [Claimer]. A DryRun needs
+	// neither.
 	Offline bool
 	// DryRun changes nothing, and says what would be removed.
 	DryRun bool
@@ -43,7 +51,8 @@ type CollectOptions struct {
 	// and do not keep it alive.
 	Untagged bool
 	// Grace keeps all that is younger, by the times of its files; what has a
-	// time to come is young.
+	// time to come is young. What is set aside stays for as long, by a clock
+	// that nobody can set.
 	Grace time.Duration
 }
 
@@ -59,9 +68,19 @@ const (
 	CollectDamage   CollectKind = "damage"   // stays, as does all that it may need
 )
 
+// CollectStep is what was done about a thing.
+type CollectStep string
+
+const (
+	CollectRemoved  CollectStep = "removed"  // it is gone
+	CollectAside    CollectStep = "aside"    // a later collection removes it
+	CollectRestored CollectStep = "restored" // it had been set aside, and is needed
+)
+
 // Collected is one thing that a collection met.
 type Collected struct {
 	Kind       CollectKind
+	Step       CollectStep   // empty for damage
 	Repository string        // empty for content, and outside of repositories
 	Digest     digest.Digest // empty for a leftover, or where it is not known
 	Path       string        // in the store
@@ -69,12 +88,19 @@ type Collected struct {
 	Err        error         // what is wrong with damage
 }
 
+// CollectCounts counts things.
+type CollectCounts struct {
+	Manifests, Links, Blobs, Leftovers int
+	Bytes                              int64 // of the blobs
+}
+
 // CollectSummary counts what a collection met.
 type CollectSummary struct {
-	Repositories                       int
-	Manifests, Links, Blobs, Leftovers int   // removed, or that would be
-	Bytes                              int64 // of the blobs
-	Damage                             int
+	Repositories  int
+	CollectCounts // removed, or that would be
+	Aside         CollectCounts
+	Restored      CollectCounts
+	Damage        int
 	// ContentKept says that no content was removed: what cannot be read may
 	// need any of it.
 	ContentKept bool
@@ -83,40 +109,75 @@ type CollectSummary struct {
 var _ Collector = (*registry)(nil)
 
 func (r *registry) Collect(ctx context.Context, o CollectOptions, fn func(Collected)) (CollectSummary, error) {
+	c := &collection{
+		registry:     r,
+		options:      o,
+		fn:           fn,
+		live:         map[digest.Digest]bool{},
+		sweptContent: map[digest.Digest]*sweptRun{},
+		damaged:      map[string]bool{},
+		keeps:        map[string]bool{},
+	}
 	if !o.DryRun {
 		if err := r.writable(); err != nil {
-			return CollectSummary{}, err
+			return c.summary, err
 		}
-		if !o.Offline {
-			return CollectSummary{}, fmt.Errorf("%w: collecting garbage while others may write needs a store marked exclusive, which there is not yet", ErrUnsupported)
+		held, err := c.lock(ctx)
+		if err != nil {
+			return c.summary, err
+		}
+		defer held.Close()
+	}
+	c.now = r.now()
+	c.before = c.now.wall.Add(-max(o.Grace, 0))
+	if c.isOnline() {
+		c.run = path.Join(layoutSwept, c.now.String())
+	}
+	for _, part := range []func(context.Context) error{
+		c.findSwept, c.collectRepositories, c.sweepContent, c.endRuns, c.sweepLeftovers,
+	} {
+		if err := part(ctx); err != nil {
+			return c.summary, err
 		}
 	}
-	c := &collection{
-		registry: r,
-		options:  o,
-		before:   time.Now().Add(-max(o.Grace, 0)),
-		fn:       fn,
-		live:     map[digest.Digest]bool{},
-		damaged:  map[string]bool{},
-		keeps:    map[string]bool{},
-	}
-	err := c.namespace(ctx, "")
-	if err == nil {
-		err = c.sweepContent(ctx)
-	}
-	if err == nil {
-		err = c.sweepLeftovers(ctx)
-	}
-	return c.summary, err
+	return c.summary, nil
 }
+
+// lock keeps others away: all of them, or those who would not leave a lease.
+func (c *collection) lock(ctx context.Context) (io.Closer, error) {
+	if c.options.Offline {
+		return c.registry.lockAll(ctx)
+	}
+	held, err := c.registry.lockSweep(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch marked, err := c.registry.isMarked(ctx); {
+	case err != nil:
+		held.Close()
+		return nil, err
+	case !marked:
+		held.Close()
+		return nil, fmt.Errorf("%w: garbage is collected while others may write only in a store that one process uses and marks exclusive", ErrUnsupported)
+	}
+	return held, nil
+}
+
+func (c *collection) isOnline() bool { return !c.options.DryRun && !c.options.Offline }
 
 // collection is one run of Collect.
 type collection struct {
 	registry *registry
 	options  CollectOptions
+	now      stamp     // when it began
 	before   time.Time // what changed last before this is old
+	run      string    // where it sets aside; empty: it removes
 	fn       func(Collected)
 	summary  CollectSummary
+
+	runs         []*sweptRun // earlier ones
+	sweptContent map[digest.Digest]*sweptRun
+	ending       []Collected // what goes with runs that end
 
 	live    map[digest.Digest]bool // content that links lead to
 	damaged map[string]bool        // paths that have been reported
@@ -129,10 +190,14 @@ type collection struct {
 func (c *collection) namespace(ctx context.Context, name string) error {
 	dir := repoPath(name)
 	children, isDir, err := c.list(ctx, name, dir)
-	if err != nil || !isDir {
+	if err != nil {
 		return err
 	}
-	if len(children) == 0 && name != "" {
+	isEmpty := isDir && len(children) == 0
+	if children, err = c.alsoSwept(ctx, dir, children); err != nil {
+		return err
+	}
+	if isEmpty && len(children) == 0 && name != "" && !c.isOnline() { // somebody may just have made it
 		return c.removeOld(ctx, Collected{Kind: CollectLeftover, Path: dir}, dir)
 	}
 	isRepository := func(child string) bool { return isReserved(path.Base(child)) }
@@ -148,6 +213,8 @@ func (c *collection) namespace(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+func (c *collection) collectRepositories(ctx context.Context) error { return c.namespace(ctx, "") }
 
 func (c *collection) repository(ctx context.Context, name string) error {
 	lock := c.registry.refsLock(name)
@@ -215,19 +282,32 @@ func (c *collection) remove(ctx context.Context, it Collected) error {
 			return err
 		}
 	}
+	c.done(it, CollectRemoved)
+	return nil
+}
+
+// done counts and tells what was done about a thing.
+func (c *collection) done(it Collected, step CollectStep) {
+	it.Step = step
+	counts := &c.summary.CollectCounts
+	switch step {
+	case CollectAside:
+		counts = &c.summary.Aside
+	case CollectRestored:
+		counts = &c.summary.Restored
+	}
 	switch it.Kind {
 	case CollectManifest:
-		c.summary.Manifests++
+		counts.Manifests++
 	case CollectLink:
-		c.summary.Links++
+		counts.Links++
 	case CollectBlob:
-		c.summary.Blobs++
-		c.summary.Bytes += it.Size
+		counts.Blobs++
+		counts.Bytes += it.Size
 	default:
-		c.summary.Leftovers++
+		counts.Leftovers++
 	}
 	c.tell(it)
-	return nil
 }
 
 // damage tells, once, of what cannot be read.

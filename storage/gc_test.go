@@ -38,7 +38,7 @@ func collect(t *testing.T, reg storage.Registry, o storage.CollectOptions) colle
 	require.NoError(t, err)
 	count := func(kinds ...storage.CollectKind) (n int) {
 		for _, it := range c.things {
-			if slices.Contains(kinds, it.Kind) {
+			if slices.Contains(kinds, it.Kind) && (it.Step == storage.CollectRemoved || it.Kind == storage.CollectDamage) {
 				n++
 			}
 		}
@@ -56,7 +56,7 @@ func collect(t *testing.T, reg storage.Registry, o storage.CollectOptions) colle
 func (c collected) gone() []string {
 	lines := []string{}
 	for _, it := range c.things {
-		if it.Kind != storage.CollectDamage {
+		if it.Step == storage.CollectRemoved {
 			lines = append(lines, goneLine(it.Kind, it.Repository, it.Digest))
 		}
 	}

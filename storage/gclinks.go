@@ -15,13 +15,29 @@ import (
 type foundLink struct {
 	target  digest.Digest // content that it leads to; empty: not known
 	isYoung bool
-	isEmpty bool // there is only a directory: a registry removed the link, or died making it
+	run     *sweptRun // that has set it aside; nil: it is at its place
+	isEmpty bool      // there is only a directory: a registry removed the link, or died making it
 }
 
 // links reads all links of a set.
 func (m *marking) links(ctx context.Context, set links) (map[digest.Digest]foundLink, error) {
 	found := map[digest.Digest]foundLink{}
-	return found, m.algorithms(ctx, set, set.dir, found)
+	if err := m.algorithms(ctx, set, set.dir, found); err != nil {
+		return nil, err
+	}
+	for _, run := range m.runs {
+		swept, aside := links{set.driver, sweptPath(run.dir, set.dir)}, map[digest.Digest]foundLink{}
+		if err := m.algorithms(ctx, swept, swept.dir, aside); err != nil {
+			return nil, err
+		}
+		for d, link := range aside {
+			if here, isHere := found[d]; !link.isEmpty && (!isHere || here.isEmpty) {
+				link.run = run
+				found[d] = link
+			}
+		}
+	}
+	return found, nil
 }
 
 func (m *marking) algorithms(ctx context.Context, set links, dir string, found map[digest.Digest]foundLink) error {

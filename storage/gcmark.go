@@ -41,13 +41,19 @@ func (m *marking) mark(ctx context.Context) error {
 	if err := m.reach(ctx, tagged); err != nil {
 		return err
 	}
-	if m.options.Untagged {
-		err = m.reachUntagged(ctx)
+	if !m.options.Untagged {
+		if err := m.reachAll(ctx); err != nil {
+			return err
+		}
 	}
-	if err == nil && (!m.options.Untagged || m.keepsAll()) {
-		err = m.reachAll(ctx)
+	// Without Untagged there is left what was set aside.
+	if err := m.reachUntagged(ctx); err != nil {
+		return err
 	}
-	return err
+	if m.keepsAll() {
+		return m.reachAll(ctx)
+	}
+	return nil
 }
 
 // tagged is what the tags name.
@@ -167,6 +173,9 @@ func (m *marking) parse(ctx context.Context, d digest.Digest) (manifest.Manifest
 		return nil, fmt.Errorf("%w: its link cannot be read", ErrManifestUnknown)
 	}
 	desc, err := m.registry.blobs.stat(ctx, target)
+	if run := m.sweptContent[target]; run != nil && errors.Is(err, ErrBlobUnknown) {
+		return m.parseSwept(ctx, run, d, target)
+	}
 	if err != nil {
 		return nil, asManifest(err)
 	}
@@ -188,11 +197,11 @@ func (m *marking) parse(ctx context.Context, d digest.Digest) (manifest.Manifest
 // isContentPath reports whether content may be kept under a digest.
 func isContentPath(d digest.Digest) bool { return d != "" && !digest.IsTarsum(d) }
 
-// reachAll marks all manifests, also those that registry 2.1.0 linked among the
+// reachAll marks all manifests at their places, also those that registry 2.1.0 linked among the
 // layers: whatever can be parsed as one.
 func (m *marking) reachAll(ctx context.Context) error {
 	for _, d := range slices.Sorted(maps.Keys(m.manifests)) {
-		if m.manifests[d].isEmpty {
+		if link := m.manifests[d]; link.isEmpty || link.run != nil && !m.keepsAll() {
 			continue
 		}
 		if err := m.reach(ctx, []digest.Digest{d}); err != nil {
@@ -200,7 +209,7 @@ func (m *marking) reachAll(ctx context.Context) error {
 		}
 	}
 	for _, d := range slices.Sorted(maps.Keys(m.layers)) {
-		if m.needed[d] || m.reached[d] || !m.has(ctx, d) {
+		if m.needed[d] || m.reached[d] || m.layers[d].run != nil && !m.keepsAll() || !m.has(ctx, d) {
 			continue
 		}
 		if err := m.reach(ctx, []digest.Digest{d}); err != nil {

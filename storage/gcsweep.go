@@ -12,12 +12,26 @@ import (
 	"registryfs/driver"
 )
 
-// sweep removes what the repository does not need, and marks the content of the
-// links that stay.
+// sweep takes away what the repository does not need, brings back what it does,
+// and marks the content of the links that stay.
 func (m *marking) sweep(ctx context.Context) error {
 	if err := m.sweepManifests(ctx); err != nil {
 		return err
 	}
+	if err := m.sweepLayers(ctx); err != nil {
+		return err
+	}
+	for _, d := range slices.Sorted(maps.Keys(m.manifests)) {
+		if link := m.manifests[d]; link.run != nil && (m.reached[d] || link.isYoung || m.keepsAll()) {
+			if err := m.restoreLink(ctx, m.manifestAt(d), link); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *marking) sweepLayers(ctx context.Context) error {
 	for d, link := range m.layers {
 		if isAlias := link.target != d; isAlias && (m.needed[d] || link.isYoung || m.keepsAll()) {
 			m.needed[link.target] = true
@@ -29,20 +43,48 @@ func (m *marking) sweep(ctx context.Context) error {
 	for _, d := range slices.Sorted(maps.Keys(m.layers)) {
 		link := m.layers[d]
 		if m.needed[d] || m.needed[link.target] || m.reached[d] || link.isYoung || m.keepsAll() {
-			if !link.isEmpty || m.keepsAll() {
-				m.live[d], m.live[link.target] = true, true
+			if err := m.keepLayer(ctx, d); err != nil {
+				return err
 			}
 			continue
 		}
-		it := Collected{Kind: CollectLink, Repository: m.repo.name, Digest: d, Path: path.Dir(linkPath(layersPath(m.repo.name), d))}
-		if link.isEmpty {
-			it.Kind = CollectLeftover
+		kept, err := m.sweepLink(ctx, m.layerAt(d), link)
+		if err == nil && kept {
+			err = m.keepLayer(ctx, d)
 		}
-		if err := m.remove(ctx, it); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepLayer marks the content of a link that stays, and sees to it that the
+// link is at its place.
+func (m *marking) keepLayer(ctx context.Context, d digest.Digest) error {
+	link := m.layers[d]
+	if !link.isEmpty || m.keepsAll() {
+		m.live[d], m.live[link.target] = true, true
+	}
+	if link.run == nil {
+		return nil
+	}
+	return m.restoreLink(ctx, m.layerAt(d), link)
+}
+
+func (m *marking) layerAt(d digest.Digest) Collected {
+	return m.linkAt(CollectLink, layersPath(m.repo.name), d, m.layers[d])
+}
+
+func (m *marking) manifestAt(d digest.Digest) Collected {
+	return m.linkAt(CollectManifest, revisionsPath(m.repo.name), d, m.manifests[d])
+}
+
+func (m *marking) linkAt(kind CollectKind, dir string, d digest.Digest, link foundLink) Collected {
+	if link.isEmpty {
+		kind = CollectLeftover
+	}
+	return Collected{Kind: kind, Repository: m.repo.name, Digest: d, Path: path.Dir(linkPath(dir, d))}
 }
 
 // sweepManifests removes indexes before what they list, so that none that can
@@ -58,11 +100,15 @@ func (m *marking) sweepManifests(ctx context.Context) error {
 		}
 	}
 	for _, d := range m.parentsFirst(dead) {
-		it := Collected{Kind: CollectManifest, Repository: m.repo.name, Digest: d, Path: path.Dir(linkPath(revisionsPath(m.repo.name), d))}
-		if m.manifests[d].isEmpty {
-			it.Kind = CollectLeftover
+		if m.reached[d] { // by a parent that somebody relies on
+			continue
 		}
-		if err := m.remove(ctx, it); err != nil {
+		link := m.manifests[d]
+		kept, err := m.sweepLink(ctx, m.manifestAt(d), link)
+		if err == nil && kept && !link.isEmpty {
+			err = m.reach(ctx, []digest.Digest{d})
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -94,11 +140,11 @@ func (m *marking) parentsFirst(dead []digest.Digest) []digest.Digest {
 	return order
 }
 
-// sweepContent removes the content that no link leads to. What cannot be
-// content is left to whoever put it there.
+// sweepContent takes away the content that no link leads to, and brings back
+// what one does. What cannot be content is left to whoever put it there.
 func (c *collection) sweepContent(ctx context.Context) error {
-	if c.summary.ContentKept {
-		return nil
+	if err := c.sweepSweptContent(ctx); err != nil || c.summary.ContentKept {
+		return err
 	}
 	return c.eachBelow(ctx, layoutBlobs, 3, func(dir string) error {
 		alg := path.Base(path.Dir(path.Dir(dir)))
@@ -114,6 +160,8 @@ func (c *collection) sweepBlob(ctx context.Context, d digest.Digest) error {
 	it := Collected{Kind: CollectBlob, Digest: d, Path: path.Dir(blobPath(d))}
 	info, err := c.registry.driver.Stat(ctx, blobPath(d))
 	switch {
+	case errors.Is(err, driver.ErrNotExist) && c.isOnline(): // or somebody is just putting it there
+		return nil
 	case errors.Is(err, driver.ErrNotExist): // it was removed, all but its directory
 		return c.removeOld(ctx, Collected{Kind: CollectLeftover, Path: it.Path}, it.Path)
 	case errors.Is(err, driver.ErrInvalidPath), err == nil && info.IsDir:
@@ -124,7 +172,8 @@ func (c *collection) sweepBlob(ctx context.Context, d digest.Digest) error {
 		return nil
 	}
 	it.Size = info.Size
-	return c.remove(ctx, it)
+	_, err = c.sweepAway(ctx, it, blobPath(d), d)
+	return err
 }
 
 // eachBelow calls fn for each path so many levels below a directory.
@@ -148,6 +197,9 @@ func (c *collection) eachBelow(ctx context.Context, dir string, levels int, fn f
 // the trash for long enough.
 func (c *collection) sweepLeftovers(ctx context.Context) error {
 	err := c.eachBelow(ctx, layoutStaging, 1, func(entry string) error {
+		if c.isOnline() {
+			return nil // its user may be building it
+		}
 		newest, err := c.newest(ctx, entry)
 		if err != nil || !c.isOld(newest) {
 			return err
@@ -158,8 +210,7 @@ func (c *collection) sweepLeftovers(ctx context.Context) error {
 		return err
 	}
 	return c.eachBelow(ctx, layoutTrash, 1, func(entry string) error {
-		when, ok := discardedAt(entry)
-		if !ok || !when.Before(time.Now().Add(-trashKept)) {
+		if when, ok := discardedAt(entry); !ok || c.now.since(when) <= trashKept {
 			return nil
 		}
 		return c.remove(ctx, Collected{Kind: CollectLeftover, Path: entry})

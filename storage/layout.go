@@ -23,7 +23,10 @@ import (
 //	/registryfs/
 //	├── staging/<id>/       tags being built
 //	├── uploads/<id>        what an upload was like when it was closed
-//	├── trash/<time>-<id>/  tags and repositories that were removed, for a day
+//	├── trash/<stamp>.<id>/ tags and repositories that were removed, for a day
+//	├── swept/<stamp>/…     what a collection took away, with its path below v2/
+//	├── exclusive           who is the only one to write
+//	├── leases/<stamp>.<kind>.<id>   what he relies on; see leases.go
 //	├── quarantine/<alg>/<hex>-<id>   content found corrupt, when it was replaced
 //	├── quarantine/links/<id>/…       a directory where a link was written, with its path below v2/
 //	└── quarantine/{check,leftovers}/<time>-<id>/…   what a repair took away, with its path below v2/
@@ -40,6 +43,9 @@ const (
 	layoutStaging    = layoutOurs + "/staging"
 	layoutCloses     = layoutOurs + "/uploads"
 	layoutTrash      = layoutOurs + "/trash"
+	layoutSwept      = layoutOurs + "/swept"
+	layoutMark       = layoutOurs + "/exclusive"
+	layoutLeases     = layoutOurs + "/leases"
 	layoutQuarantine = layoutOurs + "/quarantine"
 )
 

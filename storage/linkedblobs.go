@@ -18,14 +18,12 @@ type linkedBlobs struct {
 
 var _ BlobStore = (*linkedBlobs)(nil)
 
-func (b *linkedBlobs) content() *blobs { return b.repo.registry.blobs }
-
 func (b *linkedBlobs) Stat(ctx context.Context, d digest.Digest) (Descriptor, error) {
 	canonical, err := b.resolve(ctx, d)
 	if err != nil {
 		return Descriptor{}, b.repo.fail("stat", d.String(), err)
 	}
-	desc, err := b.content().stat(ctx, canonical)
+	desc, err := b.repo.registry.statContent(ctx, canonical)
 	return desc, b.repo.fail("stat", d.String(), err)
 }
 
@@ -34,7 +32,7 @@ func (b *linkedBlobs) Open(ctx context.Context, d digest.Digest) (Blob, error) {
 	if err != nil {
 		return nil, b.repo.fail("open", d.String(), err)
 	}
-	blob, err := openAs(ctx, b.content(), d, canonical)
+	blob, err := b.repo.registry.openContent(ctx, d, canonical)
 	return blob, b.repo.fail("open", d.String(), err)
 }
 
@@ -100,11 +98,19 @@ func (b *linkedBlobs) mount(ctx context.Context, from Repository, d digest.Diges
 	if !ok || source.registry != b.repo.registry {
 		return Descriptor{}, fmt.Errorf("%w: mount from another registry", ErrUnsupported)
 	}
+	if err := b.repo.registry.lease(ctx, leaseNamed, d); err != nil {
+		return Descriptor{}, err
+	}
 	desc, err := source.Blobs().Stat(ctx, d)
 	if err != nil {
 		return Descriptor{}, err
 	}
-	return desc, b.link(ctx, d, desc.Digest)
+	if err := b.link(ctx, d, desc.Digest); err != nil {
+		return Descriptor{}, err
+	}
+	// Between the look and the link a collection may have taken it away.
+	_, err = b.repo.registry.statContent(ctx, desc.Digest)
+	return desc, err
 }
 
 // link makes content a blob of the repository.
@@ -113,11 +119,11 @@ func (b *linkedBlobs) link(ctx context.Context, d, canonical digest.Digest) erro
 		return err
 	}
 	if d != canonical {
-		if err := b.links.put(ctx, canonical, canonical); err != nil {
+		if err := b.repo.registry.putLink(ctx, b.links, canonical, canonical); err != nil {
 			return err
 		}
 	}
-	return b.links.put(ctx, d, canonical)
+	return b.repo.registry.putLink(ctx, b.links, d, canonical)
 }
 
 func (b *linkedBlobs) Delete(ctx context.Context, d digest.Digest) error {
@@ -156,9 +162,16 @@ func (b *linkedBlobs) Enumerate(ctx context.Context, fn func(digest.Digest) erro
 }
 
 func (b *linkedBlobs) resolve(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	r := b.repo.registry
+	if err := r.lease(ctx, leaseSeen, d); err != nil {
+		return "", err
+	}
 	canonical, err := b.links.get(ctx, d)
 	if errors.Is(err, errNoLink) {
-		return "", ErrBlobUnknown
+		canonical, err = r.findAgain(ctx, b.links, d, r.reviveLink)
+	}
+	if errors.Is(err, errNoLink) {
+		err = ErrBlobUnknown
 	}
 	return canonical, err
 }

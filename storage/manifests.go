@@ -33,7 +33,7 @@ func (m *manifests) Stat(ctx context.Context, d digest.Digest) (Descriptor, erro
 	if err != nil {
 		return Descriptor{}, m.repo.fail("stat manifest", d.String(), err)
 	}
-	desc, err := m.content().stat(ctx, canonical)
+	desc, err := m.repo.registry.statContent(ctx, canonical)
 	return desc, m.repo.fail("stat manifest", d.String(), asManifest(err))
 }
 
@@ -42,7 +42,7 @@ func (m *manifests) Open(ctx context.Context, d digest.Digest) (Blob, error) {
 	if err != nil {
 		return nil, m.repo.fail("open manifest", d.String(), err)
 	}
-	blob, err := openAs(ctx, m.content(), d, canonical)
+	blob, err := m.repo.registry.openContent(ctx, d, canonical)
 	return blob, m.repo.fail("open manifest", d.String(), asManifest(err))
 }
 
@@ -51,13 +51,31 @@ func (m *manifests) Get(ctx context.Context, d digest.Digest) (manifest.Manifest
 	if err != nil {
 		return nil, err
 	}
+	parsed, err := parseBlob(blob)
+	return parsed, m.repo.fail("get manifest", d.String(), err)
+}
+
+// peek is Get for who only looks around, and relies on nothing that he sees.
+func (m *manifests) peek(ctx context.Context, d digest.Digest) (manifest.Manifest, error) {
+	canonical, err := m.lookup(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := openAs(ctx, m.content(), d, canonical)
+	if err != nil {
+		return nil, asManifest(err)
+	}
+	return parseBlob(blob)
+}
+
+// parseBlob parses the manifest in a blob, and closes it.
+func parseBlob(blob Blob) (manifest.Manifest, error) {
 	defer blob.Close()
 	payload, err := readBlob(blob, manifest.MaxSize)
 	if err != nil {
-		return nil, m.repo.fail("get manifest", d.String(), err)
+		return nil, err
 	}
-	parsed, err := manifest.Parse("", payload)
-	return parsed, m.repo.fail("get manifest", d.String(), err)
+	return manifest.Parse("", payload)
 }
 
 func (m *manifests) GetTagged(ctx context.Context, tag string, known digest.Digest) (Revision, error) {
@@ -226,6 +244,32 @@ func (m *manifests) enumerate(ctx context.Context, fn func(digest.Digest) error)
 }
 
 func (m *manifests) resolve(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	r := m.repo.registry
+	if err := r.lease(ctx, leaseSeen, d); err != nil {
+		return "", err
+	}
+	canonical, err := m.lookup(ctx, d)
+	if !errors.Is(err, ErrManifestUnknown) {
+		return canonical, err
+	}
+	switch canonical, again := r.findAgain(ctx, m.links, d, m.revive); {
+	case again == nil:
+		return canonical, nil
+	case !errors.Is(again, errNoLink):
+		return "", again
+	}
+	layers := m.repo.linkedBlobs().links
+	switch _, again := r.findAgain(ctx, layers, d, r.reviveLink); {
+	case again == nil:
+		return m.resolveLayer(ctx, d)
+	case !errors.Is(again, errNoLink):
+		return "", again
+	}
+	return "", err
+}
+
+// lookup is resolve of what is at its place.
+func (m *manifests) lookup(ctx context.Context, d digest.Digest) (digest.Digest, error) {
 	canonical, err := m.links.get(ctx, d)
 	if errors.Is(err, errNoLink) {
 		return m.resolveLayer(ctx, d)
@@ -243,7 +287,7 @@ func (m *manifests) resolveLayer(ctx context.Context, d digest.Digest) (digest.D
 	if err != nil {
 		return "", err
 	}
-	desc, err := m.content().stat(ctx, canonical)
+	desc, err := m.repo.registry.statContent(ctx, canonical)
 	if err != nil {
 		return "", asManifest(err)
 	}

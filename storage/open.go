@@ -23,6 +23,7 @@ type Options struct {
 	SparseIndexes bool // let an index be tagged without its children
 	ImmutableTags bool // a tag that exists can be neither moved nor removed
 	Logger        *slog.Logger
+	Clock         Clock // nil: the system's
 
 	// URLs says which addresses manifests may carry; the zero value allows
 	// none. Whatever it says, nothing is ever fetched from them.
@@ -36,6 +37,9 @@ type Options struct {
 func Open(ctx context.Context, d driver.Driver, o Options) (Registry, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = newSystemClock()
 	}
 	_, err := d.Stat(ctx, layoutRoot)
 	switch {

@@ -16,6 +16,9 @@ import (
 func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) error {
 	var missing MissingError
 	for _, want := range refs.RequiredBlobs() {
+		if err := m.name(ctx, want.Digest); err != nil {
+			return err
+		}
 		got, err := m.repo.Blobs().Stat(ctx, want.Digest)
 		switch {
 		case errors.Is(err, ErrBlobUnknown):
@@ -67,6 +70,9 @@ func (m *manifests) walk(ctx context.Context, d digest.Digest, fn func(digest.Di
 					continue
 				}
 				seen[child] = true
+				if err := m.name(ctx, child); err != nil {
+					return err
+				}
 				_, err := m.Stat(ctx, child)
 				if err := fn(child, err); err != nil {
 					return err
@@ -142,6 +148,9 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 	}
 	// Parents before children, so the reverse is the order of linking.
 	order := []digest.Digest{d}
+	if err := m.name(ctx, d); err != nil {
+		return err
+	}
 	var missing MissingError
 	err := source.manifests().walk(ctx, d, func(child digest.Digest, err error) error {
 		if errors.Is(err, ErrManifestUnknown) {
@@ -184,7 +193,7 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 		if err := m.mountSignatures(ctx, source, order[i]); err != nil {
 			return err
 		}
-		if err := m.links.put(ctx, order[i], canonical); err != nil {
+		if err := m.repo.registry.putLink(ctx, m.links, order[i], canonical); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ func (m *manifests) Referrers(ctx context.Context, d digest.Digest) ([]Descripto
 // each calls fn for each manifest of the repository that can be parsed.
 func (m *manifests) each(ctx context.Context, fn func(digest.Digest, manifest.Manifest) error) error {
 	return m.enumerate(ctx, func(revision digest.Digest) error {
-		parsed, err := m.Get(ctx, revision)
+		parsed, err := m.peek(ctx, revision)
 		if isUnreadable(err) || errors.Is(err, ErrManifestUnknown) {
 			return nil
 		}

@@ -22,7 +22,9 @@ type registry struct {
 	driver  driver.Driver
 	options Options
 	log     *slog.Logger
+	clock   Clock
 	blobs   *blobs
+	leases  atomic.Pointer[leases] // of an exclusive user; nil: nobody wants to know
 
 	seed    maphash.Seed
 	tags    [lockStripes]sync.RWMutex // by repository: a tag's move is one step for readers
@@ -37,6 +39,7 @@ func newRegistry(d driver.Driver, o Options) *registry {
 		driver:  d,
 		options: o,
 		log:     o.Logger,
+		clock:   o.Clock,
 		blobs:   newBlobs(d, o.Logger),
 		seed:    maphash.MakeSeed(),
 	}

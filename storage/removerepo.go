@@ -15,8 +15,8 @@ import (
 type RepositoryRemover interface {
 	// RemoveRepository removes a repository: its tags, manifests and links, and
 	// its uploads in progress. Repositories below its name stay. Content goes
-	// when it is collected. Errors: [ErrNameInvalid], [ErrRepositoryUnknown],
-	// [ErrReadOnly].
+	// when it is collected. Nobody else may use the store. Errors:
+	// [ErrNameInvalid], [ErrRepositoryUnknown], [ErrInUse], [ErrReadOnly].
 	RemoveRepository(ctx context.Context, name string) error
 }
 
@@ -29,6 +29,11 @@ func (r *registry) RemoveRepository(ctx context.Context, name string) error {
 	if err := r.writable(); err != nil {
 		return err
 	}
+	held, err := r.lockAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
 	refs, tags := r.refsLock(name), r.tagLock(name)
 	refs.Lock()
 	defer refs.Unlock()

@@ -43,7 +43,7 @@ func (m *manifests) mountSignatures(ctx context.Context, source *repository, d d
 		if err != nil {
 			return ctx.Err() // one that cannot be read leaves the others
 		}
-		return m.signatures(d).put(ctx, signature, canonical)
+		return m.repo.registry.putLink(ctx, m.signatures(d), signature, canonical)
 	})
 }
 
@@ -90,7 +90,7 @@ func (m *manifests) signature(ctx context.Context, d, signature digest.Digest) (
 	if err != nil {
 		return nil, err
 	}
-	blob, err := m.content().open(ctx, canonical)
+	blob, err := m.repo.registry.openContent(ctx, canonical, canonical)
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,9 @@ func (t *tags) check(ctx context.Context, tag string, d digest.Digest) error {
 	if err := t.repo.registry.writable(); err != nil {
 		return err
 	}
+	if err := t.repo.manifests().name(ctx, d); err != nil {
+		return err
+	}
 	if _, err := t.repo.manifests().Stat(ctx, d); err != nil {
 		return err
 	}
@@ -210,6 +213,9 @@ func (t *tags) rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	if err := t.movable(ctx, from, ""); err != nil {
+		return err
+	}
+	if err := t.repo.manifests().name(ctx, value.Digest); err != nil {
 		return err
 	}
 	if err := t.set(ctx, to, value.Digest); err != nil {

@@ -30,7 +30,7 @@ func (r *registry) discard(ctx context.Context, dir, name string) error {
 	if last := r.emptied.Load(); now.Unix()-last < int64(trashPause/time.Second) || !r.emptied.CompareAndSwap(last, now.Unix()) {
 		return nil
 	}
-	if err := r.emptyTrash(ctx, now.Add(-trashKept)); err != nil {
+	if err := r.emptyTrash(ctx); err != nil {
 		r.log.Warn("cannot empty the trash", "error", err)
 	}
 	return nil
@@ -38,13 +38,13 @@ func (r *registry) discard(ctx context.Context, dir, name string) error {
 
 // moveToTrash moves a directory into the trash and returns where it is there.
 func (r *registry) moveToTrash(ctx context.Context, dir, name string) (string, error) {
-	entry := strconv.FormatInt(time.Now().Unix(), 10) + "-" + uuid.NewString()
+	entry := r.now().String() + "." + uuid.NewString()
 	dst := path.Join(layoutTrash, entry, name)
 	return dst, driver.MoveDir(ctx, r.driver, dir, dst)
 }
 
-// emptyTrash deletes what was discarded before a moment.
-func (r *registry) emptyTrash(ctx context.Context, before time.Time) error {
+// emptyTrash deletes what has been in the trash for long enough.
+func (r *registry) emptyTrash(ctx context.Context) error {
 	entries, err := r.driver.List(ctx, layoutTrash)
 	if errors.Is(err, driver.ErrNotExist) {
 		return nil
@@ -52,8 +52,9 @@ func (r *registry) emptyTrash(ctx context.Context, before time.Time) error {
 	if err != nil {
 		return err
 	}
+	now := r.now()
 	for _, entry := range entries {
-		if when, ok := discardedAt(entry); !ok || !when.Before(before) {
+		if when, ok := discardedAt(entry); !ok || now.since(when) <= trashKept {
 			continue
 		}
 		if err := r.driver.Delete(ctx, entry); err != nil && !errors.Is(err, driver.ErrNotExist) {
@@ -63,9 +64,14 @@ func (r *registry) emptyTrash(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// discardedAt is when something was moved to an entry of the trash.
-func discardedAt(entry string) (when time.Time, ok bool) {
-	seconds, _, _ := strings.Cut(path.Base(entry), "-")
+// discardedAt is when something was moved to an entry of the trash, whose name
+// may begin with no more than the seconds.
+func discardedAt(entry string) (when stamp, ok bool) {
+	text, _, _ := strings.Cut(path.Base(entry), ".")
+	if when, ok = parseStamp(text); ok {
+		return when, true
+	}
+	seconds, _, _ := strings.Cut(text, "-")
 	unix, err := strconv.ParseInt(seconds, 10, 64)
-	return time.Unix(unix, 0), err == nil
+	return stamp{wall: time.Unix(unix, 0)}, err == nil
 }

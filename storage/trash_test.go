@@ -23,7 +23,7 @@ func TestTrashKeepsTags(t *testing.T) {
 		entries, err := d.List(t.Context(), trash)
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
-		require.Regexp(t, `^/registryfs/trash/\d+-[0-9a-f-]{36}$`, entries[0])
+		require.Regexp(t, `^/registryfs/trash/\d+-\d+-[0-9a-f-]{36}\.[0-9a-f-]{36}$`, entries[0])
 		kept := entries[0] + "/team/app/v1"
 		files := filesOf(tree(t, d))
 		require.Equal(t, two.manifest.String(), files[kept+"/current/link"])

@@ -263,26 +263,29 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 		u.writer.Close() // it is to go on holding nothing
 		return Descriptor{}, err
 	}
-	content := u.repo.registry.blobs
-	if err := content.publish(ctx, uploadDataPath(u.repo.name, u.id), canonical); err != nil {
+	r := u.repo.registry
+	if err := r.publish(ctx, uploadDataPath(u.repo.name, u.id), canonical); err != nil {
 		return Descriptor{}, err
 	}
 	if want.Digest != canonical {
-		if err := u.links.put(ctx, canonical, canonical); err != nil {
+		if err := r.putLink(ctx, u.links, canonical, canonical); err != nil {
 			return Descriptor{}, err
 		}
 	}
-	if err := u.links.put(ctx, want.Digest, canonical); err != nil {
+	if err := r.putLink(ctx, u.links, want.Digest, canonical); err != nil {
+		return Descriptor{}, err
+	}
+	desc, err := r.statContent(ctx, canonical)
+	if err != nil {
 		return Descriptor{}, err
 	}
 	if err := u.repo.discardUpload(ctx, u.id); err != nil {
-		u.repo.registry.log.Warn("a committed upload is left over", "repository", u.repo.name, "upload", u.id, "error", err)
+		r.log.Warn("a committed upload is left over", "repository", u.repo.name, "upload", u.id, "error", err)
 	}
-	desc, err := content.stat(ctx, canonical)
 	if want.MediaType != "" {
 		desc.MediaType = want.MediaType
 	}
-	return desc, err
+	return desc, nil
 }
 
 // isPublished reports whether there is nothing in a resumed upload because a
@@ -292,7 +295,7 @@ func (u *upload) isPublished(ctx context.Context, want Descriptor) bool {
 	if !u.resumed || u.size > 0 || !digest.IsCanonical(want.Digest) {
 		return false
 	}
-	blob, err := u.repo.registry.blobs.open(ctx, want.Digest)
+	blob, err := u.repo.registry.openContent(ctx, want.Digest, want.Digest)
 	if err != nil {
 		return false
 	}

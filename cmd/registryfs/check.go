@@ -46,7 +46,7 @@ func checkCommand() *cli.Command {
 }
 
 func check(ctx context.Context, arg string, repair, asJSON bool, stdout, stderr io.Writer) error {
-	checker, err := openChecker(ctx, arg, repair)
+	src, checker, err := openChecker(ctx, arg, repair)
 	if err != nil {
 		return err
 	}
@@ -57,6 +57,9 @@ func check(ctx context.Context, arg string, repair, asJSON bool, stdout, stderr 
 		failed = cmp.Or(failed, printFinding(stdout, f, asJSON))
 	})
 	bar.clear()
+	if errors.Is(err, storage.ErrInUse) {
+		return inUse(src, err, "end that first, or check without --repair")
+	}
 	if err == nil && asJSON {
 		err = json.NewEncoder(stdout).Encode(map[string]storage.CheckSummary{"summary": summary})
 	}
@@ -75,32 +78,32 @@ func check(ctx context.Context, arg string, repair, asJSON bool, stdout, stderr 
 }
 
 // openChecker opens a source, for reading only unless it is to be repaired.
-func openChecker(ctx context.Context, arg string, repair bool) (storage.Checker, error) {
+func openChecker(ctx context.Context, arg string, repair bool) (source, storage.Checker, error) {
 	src, err := findSource(arg, false, true)
 	if err != nil {
-		return nil, err
+		return src, nil, err
 	}
 	if src.dir == "" {
-		return nil, fmt.Errorf("%s: a registry in memory is new and empty: name a registry's storage directory", src.name)
+		return src, nil, fmt.Errorf("%s: a registry in memory is new and empty: name a registry's storage directory", src.name)
 	}
 	if repair {
 		if err := unix.Access(filepath.Join(src.dir, storeDir), unix.W_OK); err != nil {
-			return nil, fmt.Errorf("%s cannot be written: check it without --repair, or %s", src.dir, asOwner(src.dir))
+			return src, nil, fmt.Errorf("%s cannot be written: check it without --repair, or %s", src.dir, asOwner(src.dir))
 		}
 	}
 	d, err := openDriver(src, !repair)
 	if err != nil {
-		return nil, err
+		return src, nil, err
 	}
 	reg, err := openRegistry(ctx, src, d, storage.Options{ReadOnly: !repair})
 	if err != nil {
-		return nil, err
+		return src, nil, err
 	}
 	checker, ok := reg.(storage.Checker)
 	if !ok {
-		return nil, fmt.Errorf("%s: this kind of source cannot be checked", src.name)
+		return src, nil, fmt.Errorf("%s: this kind of source cannot be checked", src.name)
 	}
-	return checker, nil
+	return src, checker, nil
 }
 
 func printFinding(w io.Writer, f storage.Finding, asJSON bool) error {

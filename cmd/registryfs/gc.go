@@ -33,14 +33,15 @@ func gcCommand() *cli.Command {
 		Usage:     "free what nothing in a store needs",
 		ArgsUsage: "SOURCE",
 		Description: "Removes links to blobs that no manifest of their repository needs, and content that nothing\n" +
-			"links to. Prints a line for each: kind, repository, digest or path, and size in bytes, with tabs\n" +
-			"between. What cannot be read is kept, with all that it may need, and named on standard error.\n" +
-			"It may be interrupted at any time, and run again.",
+			"links to. Prints a line for each: kind, repository, digest or path, size in bytes, and what was\n" +
+			"done, with tabs between. Beside a mount made with --exclusive it is set aside first; a run after\n" +
+			"the grace looks again and removes it. What cannot be read is kept, with all that it may need, and\n" +
+			"named on standard error. It may be interrupted at any time, and run again.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "offline", Usage: "my word that nobody writes to SOURCE meanwhile: no registry, no mount"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "only print what would go; changes nothing, and needs no --offline"},
 			&cli.BoolFlag{Name: "untagged", Usage: "remove manifests too that no tag leads to; signatures stay with what they sign"},
-			&cli.StringFlag{Name: "grace", Value: defaultGrace, Usage: "keep what is younger: a `duration`, or seconds"},
+			&cli.StringFlag{Name: "grace", Value: defaultGrace, Usage: "keep what is younger, and as long what was set aside: a `duration`, or seconds"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON objects, one a line, the last of them a summary"},
 		},
 		Action: func(c *cli.Context) error {
@@ -64,11 +65,7 @@ func gcCommand() *cli.Command {
 }
 
 func collect(ctx context.Context, arg string, o storage.CollectOptions, report *gcReport) error {
-	if !o.DryRun && !o.Offline {
-		return errors.New("gc while others may write needs a store marked exclusive, which there is not yet: " +
-			"end what writes to SOURCE and add --offline, or see with --dry-run what would go")
-	}
-	reg, err := openStore(ctx, arg, o.DryRun)
+	src, reg, err := openStore(ctx, arg, o.DryRun)
 	if err != nil {
 		return err
 	}
@@ -77,24 +74,34 @@ func collect(ctx context.Context, arg string, o storage.CollectOptions, report *
 		return fmt.Errorf("%s: garbage cannot be collected in this kind of source", arg)
 	}
 	summary, err := collector.Collect(ctx, o, report.add)
+	switch {
+	case errors.Is(err, storage.ErrUnsupported):
+		return fmt.Errorf("%s: %w: mount it with --exclusive if only that mount writes to it, "+
+			"or end all that writes and add --offline, or see with --dry-run what would go", arg, err)
+	case errors.Is(err, storage.ErrInUse) && o.Offline:
+		err = inUse(src, err, "end that first, or run gc without --offline beside a mount made with --exclusive")
+	default:
+		err = inUse(src, err, "try again")
+	}
 	report.end(summary, o.DryRun)
 	return errors.Join(err, report.failed)
 }
 
 // openStore opens the registry that is in a directory.
-func openStore(ctx context.Context, arg string, readOnly bool) (storage.Registry, error) {
+func openStore(ctx context.Context, arg string, readOnly bool) (source, storage.Registry, error) {
 	src, err := findSource(arg, false, readOnly)
 	if err != nil {
-		return nil, err
+		return src, nil, err
 	}
 	if src.dir == "" {
-		return nil, fmt.Errorf("%s: it ends with its mount: name a registry's storage directory", src.name)
+		return src, nil, fmt.Errorf("%s: it ends with its mount: name a registry's storage directory", src.name)
 	}
 	d, err := openDriver(src, readOnly)
 	if err != nil {
-		return nil, err
+		return src, nil, err
 	}
-	return openRegistry(ctx, src, d, storage.Options{ReadOnly: readOnly})
+	reg, err := openRegistry(ctx, src, d, storage.Options{ReadOnly: readOnly})
+	return src, reg, err
 }
 
 // gcReport prints what a collection meets.
@@ -115,21 +122,29 @@ type gcLine struct {
 	Digest     string `json:"digest,omitempty"`
 	Path       string `json:"path"`
 	Size       int64  `json:"size,omitempty"`
+	Step       string `json:"step,omitempty"`
 	Reason     string `json:"reason,omitempty"`
+}
+
+// gcCounts counts things.
+type gcCounts struct {
+	Manifests int   `json:"manifests"`
+	Links     int   `json:"links"`
+	Blobs     int   `json:"blobs"`
+	Leftovers int   `json:"leftovers"`
+	Bytes     int64 `json:"bytes"`
 }
 
 // gcSummary is the last line.
 type gcSummary struct {
-	Kind         string `json:"kind"` // "summary"
-	DryRun       bool   `json:"dryRun"`
-	Repositories int    `json:"repositories"`
-	Manifests    int    `json:"manifests"`
-	Links        int    `json:"links"`
-	Blobs        int    `json:"blobs"`
-	Leftovers    int    `json:"leftovers"`
-	Bytes        int64  `json:"bytes"`
-	Damage       int    `json:"damage"`
-	ContentKept  bool   `json:"contentKept"`
+	Kind         string   `json:"kind"` // "summary"
+	DryRun       bool     `json:"dryRun"`
+	Repositories int      `json:"repositories"`
+	gcCounts              // removed
+	Aside        gcCounts `json:"aside"`
+	Restored     gcCounts `json:"restored"`
+	Damage       int      `json:"damage"`
+	ContentKept  bool     `json:"contentKept"`
 }
 
 func (r *gcReport) add(it storage.Collected) {
@@ -139,6 +154,7 @@ func (r *gcReport) add(it storage.Collected) {
 		Digest:     it.Digest.String(),
 		Path:       it.Path,
 		Size:       it.Size,
+		Step:       string(it.Step),
 	}
 	if it.Err != nil {
 		line.Reason = oneLine(it.Err)
@@ -152,7 +168,7 @@ func (r *gcReport) add(it storage.Collected) {
 		if name == "" {
 			name = line.Path
 		}
-		r.print(fmt.Sprintf("%s\t%s\t%s\t%d\n", line.Kind, line.Repository, name, line.Size))
+		r.print(fmt.Sprintf("%s\t%s\t%s\t%d\t%s\n", line.Kind, line.Repository, name, line.Size, line.Step))
 	}
 }
 
@@ -160,25 +176,43 @@ func (r *gcReport) end(s storage.CollectSummary, dryRun bool) {
 	if r.asJSON {
 		r.json(gcSummary{
 			Kind: "summary", DryRun: dryRun, Repositories: s.Repositories,
-			Manifests: s.Manifests, Links: s.Links, Blobs: s.Blobs, Leftovers: s.Leftovers,
-			Bytes: s.Bytes, Damage: s.Damage, ContentKept: s.ContentKept,
+			gcCounts: gcCounts(s.CollectCounts), Aside: gcCounts(s.Aside), Restored: gcCounts(s.Restored),
+			Damage: s.Damage, ContentKept: s.ContentKept,
 		})
 	}
-	did := "removed"
+	would := ""
 	if dryRun {
-		did = "would remove"
+		would = "would "
 	}
-	r.say("%s %s, %s, %s and %s of content, %s", did, counted(s.Manifests, "manifest"), counted(s.Links, "link"),
-		counted(s.Leftovers, "leftover"), counted(s.Blobs, "blob"), counted(s.Bytes, "byte"))
+	r.count(would+past("remove", dryRun), s.CollectCounts)
+	if s.Aside != (storage.CollectCounts{}) {
+		r.count("set aside, to be removed by a run after the grace,", s.Aside)
+	}
+	if s.Restored != (storage.CollectCounts{}) {
+		r.count(would+past("restore", dryRun), s.Restored)
+	}
 	if s.Damage > 0 {
 		r.say("kept all of the repositories where something cannot be read (%s): registryfs check tells more", counted(s.Damage, "place"))
 	}
 	if s.ContentKept {
 		r.say("kept all content: what cannot be read may lead to any of it")
 	}
-	if !dryRun && s.Manifests+s.Links+s.Blobs > 0 {
+	if gone := s.Manifests + s.Links + s.Blobs + s.Aside.Manifests + s.Aside.Links + s.Aside.Blobs; !dryRun && gone > 0 {
 		r.say(cacheRemedy)
 	}
+}
+
+// past is a verb in the past, unless it stays to be done.
+func past(verb string, dryRun bool) string {
+	if dryRun {
+		return verb
+	}
+	return verb + "d"
+}
+
+func (r *gcReport) count(did string, n storage.CollectCounts) {
+	r.say("%s %s, %s, %s and %s of content, %s", did, counted(n.Manifests, "manifest"), counted(n.Links, "link"),
+		counted(n.Leftovers, "leftover"), counted(n.Blobs, "blob"), counted(n.Bytes, "byte"))
 }
 
 func (r *gcReport) say(format string, args ...any) {

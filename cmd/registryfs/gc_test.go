@@ -67,7 +67,7 @@ func TestGC(t *testing.T) {
 
 	r = registryfs(t, "gc", "--dry-run", "--grace=0", store)
 	require.Equal(t, exitOK, r.status, r.stderr)
-	want := "link\tteam/app\t" + d.String() + "\t0\nblob\t\t" + d.String() + "\t7\n"
+	want := "link\tteam/app\t" + d.String() + "\t0\tremoved\nblob\t\t" + d.String() + "\t7\tremoved\n"
 	require.Equal(t, want, r.stdout)
 	require.Equal(t, "registryfs: would remove 0 manifests, 1 link, 0 leftovers and 1 blob of content, 7 bytes\n", r.stderr)
 	require.Equal(t, before, state(t, store))
@@ -95,8 +95,9 @@ func TestGC(t *testing.T) {
 	require.Equal(t, d.String(), lines[1]["digest"])
 	require.Equal(t, "blob", lines[2]["kind"])
 	require.EqualValues(t, 7, lines[2]["size"])
+	none := map[string]any{"manifests": 0.0, "links": 0.0, "blobs": 0.0, "leftovers": 0.0, "bytes": 0.0}
 	require.Equal(t, map[string]any{
-		"kind": "summary", "dryRun": false, "contentKept": false, "repositories": 2.0,
+		"aside": none, "restored": none, "kind": "summary", "dryRun": false, "contentKept": false, "repositories": 2.0,
 		"manifests": 0.0, "links": 1.0, "blobs": 1.0, "leftovers": 0.0, "bytes": 7.0, "damage": 1.0,
 	}, lines[3])
 	require.Contains(t, r.stderr, "cannot read /docker/registry/v2/repositories/broken/_manifests/tags/v1/current/link")

@@ -63,10 +63,11 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 	}
 	log := newLogger(logs, o)
 
-	m, err := mount(ctx, src, dir, o, log)
+	m, claim, err := mount(ctx, src, dir, o, log)
 	if err != nil {
 		return err
 	}
+	defer claim.Close()
 	here, err := mountAt(dir)
 	if err == nil {
 		var lit io.Closer

@@ -28,7 +28,7 @@ func rmCommand() *cli.Command {
 }
 
 func removeRepository(ctx context.Context, arg, name string, stderr io.Writer) error {
-	reg, err := openStore(ctx, arg, false)
+	src, reg, err := openStore(ctx, arg, false)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func removeRepository(ctx context.Context, arg, name string, stderr io.Writer) e
 		return fmt.Errorf("%w; mount SOURCE to see which there are", err)
 	}
 	if err != nil {
-		return err
+		return inUse(src, err, "end that first")
 	}
 	fmt.Fprintf(stderr, "registryfs: removed %s; registryfs gc frees what only it needed\n", name)
 	fmt.Fprintf(stderr, "registryfs: %s\n", cacheRemedy)

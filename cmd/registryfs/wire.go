@@ -23,15 +23,16 @@ import (
 const dirMode = 0o777
 
 // mount puts the layers together: a driver for the source, the storage system
-// over it, the mounted tree over that.
-func mount(ctx context.Context, src source, dir string, o mountOptions, logger *slog.Logger) (*fsmount.Mount, error) {
+// over it, the mounted tree over that. The claim on the store is to be closed
+// when the mount has ended.
+func mount(ctx context.Context, src source, dir string, o mountOptions, logger *slog.Logger) (_ *fsmount.Mount, claim io.Closer, err error) {
 	key, err := loadKey(o.signingKey)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d, err := openDriverWith(src, filedriver.Options{ReadOnly: o.readOnly, NoSync: o.noSync})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	reg, err := openRegistry(ctx, src, d, storage.Options{
 		ReadOnly:      o.readOnly,
@@ -43,7 +44,10 @@ func mount(ctx context.Context, src source, dir string, o mountOptions, logger *
 		Logger:        logger,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if claim, err = claimStore(ctx, src, dir, reg, o); err != nil {
+		return nil, nil, err
 	}
 
 	// The FUSE library says through package log why fusermount3 failed.
@@ -69,9 +73,19 @@ func mount(ctx context.Context, src source, dir string, o mountOptions, logger *
 	})
 	log.SetOutput(slog.NewLogLogger(logger.Handler(), slog.LevelDebug).Writer())
 	if err != nil {
-		return nil, mountError(dir, err, said.String())
+		return nil, nil, errors.Join(mountError(dir, err, said.String()), claim.Close())
 	}
-	return m, nil
+	return m, claim, nil
+}
+
+// claimStore makes it known that a mount writes to a store.
+func claimStore(ctx context.Context, src source, dir string, reg storage.Registry, o mountOptions) (io.Closer, error) {
+	claimer, ok := reg.(storage.Claimer)
+	if !ok || o.readOnly {
+		return io.NopCloser(nil), nil
+	}
+	claim, err := claimer.Claim(ctx, storage.ClaimOptions{Exclusive: o.exclusive, By: "the mount on " + dir})
+	return claim, inUse(src, err, "end that first, or mount with --read-only; only mounts without --exclusive can be beside each other")
 }
 
 // openRegistry opens the registry that d holds for a source, and makes it where

@@ -45,6 +45,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) driver.Driver) {
 		{"Delete", testDelete},
 		{"Sync", testSync},
 		{"OpenAt", testOpenAt},
+		{"Lock", testLock},
 		{"Concurrent", testConcurrent},
 		{"Context", testContext},
 	} {

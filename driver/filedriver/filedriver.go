@@ -100,6 +100,7 @@ var (
 	_ driver.DirMover = (*store)(nil)
 	_ driver.DirMaker = (*store)(nil)
 	_ driver.Syncer   = (*store)(nil)
+	_ driver.Locker   = (*store)(nil)
 	_ driver.Spacer   = (*store)(nil)
 )
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -82,14 +81,7 @@ var _ driver.RandomWriter = (*writer)(nil)
 // lock takes the file for this writer and makes sure that it is still the one
 // to write: before the lock another may have moved it away.
 func (w *writer) lock() error {
-	err := retry(func() error {
-		defer runtime.KeepAlive(w.file)
-		return unix.Flock(int(w.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	})
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return driver.ErrBusy
-	}
-	if err != nil {
+	if err := flock(w.file, unix.LOCK_EX); err != nil {
 		return err
 	}
 	st, err := fstat(w.file)

@@ -25,14 +25,15 @@ import (
 
 // New returns an empty store.
 func New() driver.Driver {
-	return driver.Checked(&store{root: newDir()})
+	return driver.Checked(&store{root: newDir(), locks: map[string]int{}})
 }
 
 // store is the tree. Its lock is for the tree and the writer flags; contents
 // have locks of their own.
 type store struct {
-	mu   sync.RWMutex
-	root *node
+	mu    sync.RWMutex
+	root  *node
+	locks map[string]int // holders of a lock, or alone
 }
 
 var (
@@ -41,6 +42,7 @@ var (
 	_ driver.NewMover = (*store)(nil)
 	_ driver.DirMover = (*store)(nil)
 	_ driver.DirMaker = (*store)(nil)
+	_ driver.Locker   = (*store)(nil)
 )
 
 func (s *store) Name() string { return "memdriver" }
