@@ -152,6 +152,12 @@ func TestFlush(t *testing.T) {
 			require.True(t, f.hasBlob(t, "whole"))
 			require.False(t, f.hasBlob(t, "part"))
 			require.Len(t, f.uploads(t), 1)
+			require.NoError(t, whole.flush(t, self))
+			require.Equal(t, syscall.ESHUTDOWN, part.flush(t, self), "nothing is acknowledged that is not there")
+			for _, h := range []*writeHandle{whole, part} {
+				err := h.Write(t.Context(), &fuse.WriteRequest{Header: *me(), Data: []byte("late")}, &fuse.WriteResponse{})
+				require.Equal(t, syscall.ESHUTDOWN, err)
+			}
 			_, _, err := f.create(place{repo: "app", view: viewBlobs}, &fuse.CreateRequest{Header: *me(), Name: "late"}, &fuse.CreateResponse{})
 			require.Equal(t, syscall.ESHUTDOWN, err)
 		}},

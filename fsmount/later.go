@@ -41,8 +41,8 @@ func (f *fileSystem) afterPause(fn func()) {
 
 // dropBytes removes the bytes of a file that nobody can reach.
 func (f *fileSystem) dropBytes(file *stagedFile) {
-	if file.isOpen() {
-		return // the last handle does it
+	if file.handles() > 0 {
+		return // the last of them does it
 	}
 	if err := file.content().drop(context.Background()); err != nil {
 		f.log.Warn("cannot remove what was written", "path", file.path(), "error", err)

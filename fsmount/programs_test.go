@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,4 +96,14 @@ func mapAndRead(args []string) error {
 	}
 	fmt.Println(strings.ToLower(fmt.Sprintf("%x", sha256.Sum256(p))))
 	return nil
+}
+
+// eventually calls fn until it succeeds, or for long enough.
+func eventually(fn func() error) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := fn()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }

@@ -54,6 +54,8 @@ var roles = map[string]func(args []string) error{
 	"replay":     replay,
 	"fsx":        runFSX,
 	"signalled":  signalled,
+	"calls":      calls,
+	"steps":      steps,
 }
 
 func TestMain(m *testing.M) {

@@ -20,6 +20,7 @@ type stagedFile struct {
 	target    target
 	bytes     *staging // what readers see
 	writers   int      // handles that write to bytes
+	readers   int      // handles that only read them
 	isTouched bool     // a byte was ever written
 	changed   time.Time
 }
@@ -53,7 +54,7 @@ func (n *stagedFile) Attr(ctx context.Context, a *fuse.Attr) error {
 func (n *stagedFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
 	if req.Flags.IsReadOnly() {
 		resp.Flags |= fuse.OpenDirectIO
-		return &stagedReader{n}, nil
+		return n.openForReading(), nil
 	}
 	h, err := n.openForWriting(req.Header.Pid)
 	return h, n.fs.fail(&req.Header, "open", n.path(), err)
@@ -132,6 +133,20 @@ func (n *stagedFile) rename(t target) {
 	n.target = t
 }
 
+// handles is how many handles have the bytes open that readers see.
+func (n *stagedFile) handles() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.writers + n.readers
+}
+
+// isNamed reports whether the file can be found under its name.
+func (n *stagedFile) isNamed() bool {
+	t := n.goal()
+	l, ok := n.fs.names.get(t.place, t.name)
+	return ok && l.file == n
+}
+
 // isOpen reports whether somebody is writing to what readers see.
 func (n *stagedFile) isOpen() bool {
 	n.mu.Lock()
@@ -161,8 +176,28 @@ type stagedReader struct {
 	file *stagedFile
 }
 
-var _ fusefs.HandleReader = (*stagedReader)(nil)
+var (
+	_ fusefs.HandleReader   = (*stagedReader)(nil)
+	_ fusefs.HandleReleaser = (*stagedReader)(nil)
+)
+
+func (n *stagedFile) openForReading() *stagedReader {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.readers++
+	return &stagedReader{n}
+}
 
 func (h *stagedReader) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
 	return h.file.fs.read(ctx, req, resp, h.file.path(), h.file.content())
+}
+
+func (h *stagedReader) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
+	h.file.mu.Lock()
+	h.file.readers--
+	h.file.mu.Unlock()
+	if !h.file.isNamed() {
+		h.file.fs.dropBytes(h.file)
+	}
+	return nil
 }

@@ -99,6 +99,16 @@ func (s *staging) length() (int64, bool) {
 	return s.size, s.changed
 }
 
+// uploadID is the upload that the bytes are, or "".
+func (s *staging) uploadID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upload == nil {
+		return ""
+	}
+	return s.upload.ID()
+}
+
 func (s *staging) digest(ctx context.Context) (digest.Digest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

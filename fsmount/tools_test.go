@@ -168,6 +168,12 @@ func TestTools(t *testing.T) {
 		{"holes and rewritten bytes are allowed", func(t *testing.T, r *repo) {
 			r.ok(t, `truncate -s 1M "$W/sparse"; printf x | dd of="$W/sparse" bs=1 seek=500000 conv=notrunc status=none; cp --sparse=always "$W/sparse" "$R/_blobs/sparse"; cmp "$W/sparse" "$R/_blobs/sparse"`)
 		}},
+		{"scratch that is removed lasts as long as it is open", func(t *testing.T, r *repo) {
+			require.Equal(t, "one two three", r.ok(t, `cd "$R/_blobs"; exec 3<> .tmp 4<> .tmp 5< .tmp
+				printf "one " >&3; printf "one two " >&4; rm .tmp; printf "two " >&3; exec 3>&-
+				! test -e .tmp; printf "three" >&4; exec 4>&-; cat <&5`))
+			r.until(t, `test -z "$(ls -A "$R/_uploads")"`)
+		}},
 		{"scratch belongs to the mount and can be edited and removed", func(t *testing.T, r *repo) {
 			for _, dir := range []string{"_blobs", "_blobs/sha256", "_manifests", "_manifests/sha256", "_tags"} {
 				r.ok(t, `cd "$R/$1"; echo one > .scratch; echo two >> .scratch; test "$(cat .scratch)" = "one

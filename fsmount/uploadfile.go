@@ -94,14 +94,32 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 	return h, nil
 }
 
-// take makes the upload the caller's own. Who has just closed it does not hold
-// it up.
+// take makes the upload the caller's own. Neither who has just closed it holds
+// it up, nor a temporary that nobody has open.
 func (u uploadFile) take(ctx context.Context, blobs storage.BlobStore) (storage.Upload, error) {
 	upload, err := blobs.Resume(ctx, u.id)
 	if errors.Is(err, storage.ErrUploadBusy) && u.fs.handles.released(ctx, u) {
+		if err := u.fs.giveUp(u.id); err != nil {
+			return nil, err
+		}
 		return blobs.Resume(ctx, u.id)
 	}
 	return upload, err
+}
+
+// giveUp takes its name from a temporary that nobody has open, such as that of
+// a program that was killed, and leaves its bytes as the upload that they are.
+func (f *fileSystem) giveUp(id string) error {
+	for _, file := range f.names.files() {
+		t := file.goal()
+		if t.means != aScratch || file.content().uploadID() != id || file.handles() > 0 {
+			continue
+		}
+		f.names.remove(t.place, t.name, local{file: file})
+		_, err := file.content().keep()
+		return err
+	}
+	return nil
 }
 
 func (u uploadFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {

@@ -107,6 +107,15 @@ func TestUploads(t *testing.T) {
 			require.Empty(t, r.ok(t, `ls "$R/_uploads"`))
 			r.fails(t, "No such file", `rm "$R/_uploads/$1"`, id)
 		}},
+		{"a temporary that nobody has open is one too", func(t *testing.T, r *repo) {
+			f := r.random(t, "f", 10_000)
+			r.ok(t, `cp "$1" "$R/_blobs/.killed"; cp "$1" "$R/_blobs/.open"`, f.path)
+			r.ok(t, `exec 3< "$R/_blobs/.open"; done=0
+				for id in $(ls "$R/_uploads"); do mv "$R/_uploads/$id" "$R/_blobs/sha256/$1" && done=$((done + 1)); done 2>/dev/null
+				test $done = 1; ! test -e "$R/_blobs/.killed"; cmp - "$2" <&3; rm "$R/_blobs/.open"`, f.hex, f.path)
+			r.requireBlob(t, f)
+			require.Empty(t, r.ok(t, `ls "$R/_uploads"`))
+		}},
 		{"it can be truncated and written anew", func(t *testing.T, r *repo) {
 			f, _, id := interrupted(t, r, syscall.SIGINT)
 			r.ok(t, `cat "$1" > "$R/_uploads/$2"; mv "$R/_uploads/$2" "$R/_blobs/sha256/$3"`, f.path, id, f.hex)

@@ -38,6 +38,7 @@ type writeHandle struct {
 	interrupted bool         // the last to flush was dying
 	flushed     bool         // by the opener, since the last write
 	ended       bool
+	lost        error         // what who closes hears when the mount ended first
 	gone        chan struct{} // closed when ended
 }
 
@@ -98,14 +99,18 @@ func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 }
 
 func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
+	h.mu.Lock()
+	isEnded := h.ended
+	h.verdict, h.flushed = nil, false
+	h.mu.Unlock()
+	if isEnded {
+		return errClosing
+	}
 	if h.file != nil {
 		h.file.touched()
 	}
 	n, err := h.bytes.writeAt(ctx, req.Data, req.Offset)
 	resp.Size = n
-	h.mu.Lock()
-	h.verdict, h.flushed = nil, false
-	h.mu.Unlock()
 	return h.fs.fail(&req.Header, "write", h.target().path(), err)
 }
 
@@ -116,7 +121,10 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	defer h.mu.Unlock()
 	t := h.target()
 	h.flushed = h.flushed || h.isOpener(req.Header.Pid)
-	if h.ended || !t.isCommitted() {
+	if h.ended {
+		return h.lost
+	}
+	if !t.isCommitted() {
 		return nil
 	}
 	if h.interrupted = isDying(req.Header.Pid); h.interrupted {
@@ -219,7 +227,7 @@ func (h *writeHandle) end(ctx context.Context, mayPublish bool) {
 	case t.means == aBriefly:
 		h.fs.publishLater(h.file)
 	case t.means == aScratch || !h.isPublishable(t):
-		if !h.isAwaited(t) {
+		if !h.isAwaited() && !h.isShared() {
 			h.drop(ctx)
 		}
 	case h.interrupted:
@@ -233,18 +241,20 @@ func (h *writeHandle) end(ctx context.Context, mayPublish bool) {
 		}
 		h.drop(ctx)
 	default:
+		h.lost = errClosing
 		h.keep(t, errors.New("the mount ended while the file was open"))
 	}
 }
 
 // isAwaited reports whether the bytes are those of a name in the mount: a
 // temporary or a placeholder, which somebody will come back for.
-func (h *writeHandle) isAwaited(t target) bool {
-	if h.file == nil || h.bytes != h.file.content() {
-		return false
-	}
-	l, ok := h.fs.names.get(t.place, t.name)
-	return ok && l.file == h.file
+func (h *writeHandle) isAwaited() bool {
+	return h.file != nil && h.bytes == h.file.content() && h.file.isNamed()
+}
+
+// isShared reports whether others have the bytes open.
+func (h *writeHandle) isShared() bool {
+	return h.file != nil && h.bytes == h.file.content() && h.file.handles() > 1
 }
 
 // isClosing reports whether the file seems to be closed, though the kernel has

@@ -40,6 +40,10 @@ func (c *call) entry(ctx context.Context, s *fuse.LookupResponse, n fusefs.Node)
 }
 
 func (c *call) lookup(ctx context.Context, r *fuse.LookupRequest) (func(), error) {
+	// The kernel looks before it makes anything, and takes names of 1024 bytes.
+	if len(r.Name) > syscall.NAME_MAX {
+		return nil, syscall.ENAMETOOLONG
+	}
 	s := &fuse.LookupResponse{}
 	var found fusefs.Node
 	var err error
