@@ -91,6 +91,13 @@ func (s *staging) sync(ctx context.Context) error {
 	return s.failed(s.upload.Sync(ctx))
 }
 
+// isBegun reports whether there is a file that takes what is written.
+func (s *staging) isBegun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.upload != nil
+}
+
 // length is the number of bytes, and whether they changed since they were
 // published.
 func (s *staging) length() (int64, bool) {

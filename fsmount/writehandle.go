@@ -94,6 +94,13 @@ func (h *writeHandle) target() target {
 	return h.goal
 }
 
+// IsQuick reports whether a request is answered without waiting: writing is,
+// once there is a file to write to.
+func (h *writeHandle) IsQuick(req fuse.Request) bool {
+	_, isWrite := req.(*fuse.WriteRequest)
+	return isWrite && h.bytes.isBegun()
+}
+
 func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
 	return h.fs.read(ctx, req, resp, h.target().path(), h.bytes)
 }

@@ -27,25 +27,25 @@ const maxClosed = 1024
 // is closed, they are hashed again.
 func (u *upload) saveState(ctx context.Context) error {
 	random, ok := u.writer.(driver.RandomWriter)
-	if !ok || u.err != nil || u.hashed() == 0 {
+	if !ok || u.err != nil || u.hash.offset() == 0 {
 		return nil
 	}
 	if err := random.Sync(); err != nil {
 		return err
 	}
 	d := u.repo.registry.driver
-	state, err := u.hasher.MarshalBinary()
+	state, err := u.hash.digester.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	if err := d.PutContent(ctx, statePath(u.repo.name, u.id, u.hashed()), state); err != nil {
+	if err := d.PutContent(ctx, statePath(u.repo.name, u.id, u.hash.offset()), state); err != nil {
 		return err
 	}
 	info, err := d.Stat(ctx, uploadDataPath(u.repo.name, u.id))
 	if err != nil || info.Version == "" {
 		return err
 	}
-	record, err := json.Marshal(closed{info.Version, u.hashed(), digest.FromBytes(state)})
+	record, err := json.Marshal(closed{info.Version, u.hash.offset(), digest.FromBytes(state)})
 	if err != nil {
 		return err
 	}

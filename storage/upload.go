@@ -13,8 +13,7 @@ import (
 )
 
 // upload is an Upload over a driver.Writer. Bytes that come in order are
-// hashed as they come; after others, or after Resume, the digest costs a pass
-// over the file.
+// hashed as they come; after others, the digest costs a pass over the file.
 type upload struct {
 	repo    *repository
 	links   links // where Commit links the content
@@ -24,11 +23,11 @@ type upload struct {
 	resumed bool
 
 	mu     sync.Mutex
-	size   int64
-	pos    int64            // where Write goes on, or atEnd
-	hasher *digest.Digester // of the first bytes; nil: it stands for nothing in the file
-	ended  bool
-	err    error // of an I/O failure, which is final
+	size  int64
+	pos   int64 // where Write goes on, or atEnd
+	hash  runningDigest
+	ended bool
+	err   error // of an I/O failure, which is final
 }
 
 var _ Upload = (*upload)(nil)
@@ -121,7 +120,10 @@ func (u *upload) writeAt(p []byte, off int64) (int, error) {
 		write = func(p []byte) (int, error) { return random.WriteAt(p, off) }
 	}
 	n, err := write(p)
-	u.wrote(p[:n], off)
+	if n > 0 {
+		u.hash.wrote(p[:n], off)
+		u.size = max(u.size, off+int64(n))
+	}
 	return n, u.failed(err)
 }
 
@@ -158,12 +160,7 @@ func (u *upload) Truncate(size int64) error {
 		return u.failed(err)
 	}
 	u.size = size
-	if size < u.hashed() {
-		u.hasher = nil
-	}
-	if size == 0 {
-		u.hasher, _ = digest.NewDigester(digest.SHA256)
-	}
+	u.hash.truncated(size)
 	return nil
 }
 
@@ -190,47 +187,10 @@ func (u *upload) Digest(ctx context.Context) (digest.Digest, error) {
 
 // digest is Digest for who holds mu.
 func (u *upload) digest(ctx context.Context) (digest.Digest, error) {
-	if u.hasher == nil || u.hashed() != u.size {
-		if err := u.rehash(ctx); err != nil {
-			return "", err
-		}
+	if err := u.hash.finish(ctx, u.size, u.content); err != nil {
+		return "", err
 	}
-	return u.hasher.Digest(), nil
-}
-
-// hashed is the number of bytes from the start that the hasher stands for.
-func (u *upload) hashed() int64 {
-	if u.hasher == nil {
-		return 0
-	}
-	return u.hasher.Offset()
-}
-
-// rehash hashes what is in the file from where the hasher stands, or from the
-// start.
-func (u *upload) rehash(ctx context.Context) (err error) {
-	if u.hasher == nil {
-		if u.hasher, err = digest.NewDigester(digest.SHA256); err != nil {
-			return err
-		}
-	}
-	if u.size == 0 {
-		return nil
-	}
-	content, err := u.content(ctx)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	section := io.NewSectionReader(content, u.hashed(), u.size-u.hashed())
-	_, err = io.CopyBuffer(u.hasher, &contextReader{ctx, section}, make([]byte, verifyBuffer))
-	if err == nil && u.hashed() != u.size {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		u.hasher = nil
-	}
-	return err
+	return u.hash.digester.Digest(), nil
 }
 
 // content opens the bytes so far for reading.
@@ -344,6 +304,7 @@ func (u *upload) Close() error {
 		return nil
 	}
 	u.ended = true
+	u.hash.settle(context.Background(), u.content)
 	// While the writer is open nobody else can change what the state is of.
 	err := u.saveState(context.Background())
 	return errors.Join(err, u.writer.Close())
@@ -356,22 +317,10 @@ func (u *upload) Cancel(ctx context.Context) error {
 		return nil
 	}
 	u.ended = true
+	u.hash.stop()
 	ctx = context.WithoutCancel(ctx) // a caller whose context ended cancels next
 	err := u.writer.Cancel(ctx)
 	return u.repo.fail("cancel", u.id, errors.Join(err, u.repo.discardUpload(ctx, u.id)))
-}
-
-// wrote takes note of bytes that are in the file now.
-func (u *upload) wrote(p []byte, off int64) {
-	switch {
-	case len(p) == 0:
-		return
-	case u.hasher != nil && off == u.hashed():
-		u.hasher.Write(p)
-	case off < u.hashed():
-		u.hasher = nil
-	}
-	u.size = max(u.size, off+int64(len(p)))
 }
 
 func (u *upload) usable() error {

@@ -28,8 +28,9 @@ func createUpload(ctx context.Context, repo *repository, set links) (*upload, er
 	if err != nil {
 		return nil, err
 	}
+	digester, err := digest.NewDigester(digest.SHA256)
 	u.writer, u.pos = w, atEnd
-	u.hasher, err = digest.NewDigester(digest.SHA256)
+	u.hash.init(w, digester)
 	return u, err
 }
 
@@ -49,7 +50,8 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 		return nil, err
 	}
 	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, resumed: true, size: w.Size(), pos: atEnd}
-	u.hasher, err = repo.loadState(ctx, id, u.size)
+	digester, err := repo.loadState(ctx, id, u.size)
+	u.hash.init(w, digester)
 	if err == nil {
 		err = repo.dropStates(ctx, id)
 	}

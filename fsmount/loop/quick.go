@@ -9,7 +9,7 @@ import (
 
 // Quick is a node or a handle that knows which requests it answers without
 // waiting for anything. A node is asked about OPEN, GETXATTR and LISTXATTR, a
-// handle about READ, FLUSH and RELEASE. Without it these can wait; LOOKUP,
+// handle about READ, WRITE, FLUSH and RELEASE. Without it these can wait; LOOKUP,
 // GETATTR and READLINK are always taken to be quick.
 type Quick interface {
 	IsQuick(req fuse.Request) bool
@@ -28,6 +28,8 @@ func (c *call) isQuick() bool {
 		return r.Dir || c.isQuickFor(c.node.Node)
 	case *fuse.ReadRequest:
 		return c.handle.has(r) || !r.Dir && c.isQuickFor(c.handle.Handle)
+	case *fuse.WriteRequest:
+		return c.isQuickFor(c.handle.Handle)
 	case *fuse.FlushRequest:
 		_, ok := c.handle.Handle.(fusefs.HandleFlusher)
 		return !ok || c.isQuickFor(c.handle.Handle)
