@@ -37,7 +37,7 @@ func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateR
 	if err != nil {
 		return nil, nil, f.fail(&req.Header, "create", t.path(), err)
 	}
-	h, err := file.openForWriting(req.Header.Pid)
+	h, err := file.openForWriting(req.Header.Pid, req.Flags, &resp.OpenResponse)
 	if err != nil {
 		return nil, nil, f.fail(&req.Header, "create", t.path(), err)
 	}

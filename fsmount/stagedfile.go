@@ -21,6 +21,7 @@ type stagedFile struct {
 	bytes     *staging // what readers see
 	writers   int      // handles that write to bytes
 	readers   int      // handles that only read them
+	uncached  bool     // the writers go past the kernel's page cache
 	isTouched bool     // a byte was ever written
 	changed   time.Time
 }
@@ -56,19 +57,27 @@ func (n *stagedFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse
 		resp.Flags |= fuse.OpenDirectIO
 		return n.openForReading(), nil
 	}
-	h, err := n.openForWriting(req.Header.Pid)
+	h, err := n.openForWriting(req.Header.Pid, req.Flags, resp)
 	return h, n.fs.fail(&req.Header, "open", n.path(), err)
 }
 
 // openForWriting begins a handle. Writers of a temporary share its bytes, as
 // writers of a file do; writers of a name that closing publishes get bytes of
-// their own, so that each publishes what it wrote.
-func (n *stagedFile) openForWriting(tid uint32) (*writeHandle, error) {
+// their own, so that each publishes what it wrote. What only writes goes past
+// the kernel's page cache, which nobody will read; the writers of a file do so
+// all or none.
+func (n *stagedFile) openForWriting(tid uint32, flags fuse.OpenFlags, resp *fuse.OpenResponse) (*writeHandle, error) {
 	if n.fs.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.writers == 0 {
+		n.uncached = flags.IsWriteOnly()
+	}
+	if n.uncached {
+		resp.Flags |= fuse.OpenDirectIO
+	}
 	bytes := n.bytes
 	if n.writers > 0 && n.target.isCommitted() {
 		var err error

@@ -97,8 +97,8 @@ func (r *registry) Stat(ctx context.Context, name string) (Entry, error) {
 	for _, child := range children {
 		if isReserved(path.Base(child)) {
 			entry.Repository = true
-		} else if CheckName(path.Join(name, path.Base(child))) == nil {
-			entry.Namespace = true
+		} else if !entry.Namespace && CheckName(path.Join(name, path.Base(child))) == nil {
+			entry.Namespace = true // one will do: there may be thousands
 		}
 	}
 	return entry, nil

@@ -22,7 +22,7 @@ type upload struct {
 	writer  driver.Writer
 	resumed bool
 
-	mu     sync.Mutex
+	mu    sync.Mutex
 	size  int64
 	pos   int64 // where Write goes on, or atEnd
 	hash  runningDigest
