@@ -100,6 +100,12 @@ tour() {
 	echo "# Layers go out with cp, checked against their digest on the way:"
 	show "cp $mnt/demo/hello/_blobs/sha256:$layer $work/layer.tar.gz && tar xzOf $work/layer.tar.gz ./hello.txt"
 	echo
+	echo "# No digests are needed in _images, and _oci is an image layout for every tool that knows those:"
+	show "ls $repo/_images/v1 && tar tzf $mnt/demo/hello/_images/1.0/linux-amd64/layers/00.tar.gz"
+	if command -v skopeo >/dev/null; then
+		show "mkdir $mnt/demo/copy && skopeo copy -q oci:$mnt/demo/hello/_oci:1.0 oci:$mnt/demo/copy/_oci:2.0 && ls $mnt/demo/copy/_tags"
+	fi
+	echo
 	echo "# A retag is a link; what does not match its name is refused, and the reason kept:"
 	show "ln -sfn v1 $repo/_tags/stable && ls $repo/_tags"
 	show "cp go.mod $repo/_blobs/sha256/$layer"
