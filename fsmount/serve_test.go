@@ -51,6 +51,7 @@ var roles = map[string]func(args []string) error{
 	"truncate":   truncate,
 	"twothreads": twoThreads,
 	"mmap":       mapAndRead,
+	"act":        act,
 	"replay":     replay,
 	"fsx":        runFSX,
 	"signalled":  signalled,
