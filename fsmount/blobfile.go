@@ -81,6 +81,7 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 		}
 		return h, nil
 	}
+	b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest) // it was followed to read
 	blob, err := b.fs.openContent(ctx, b.repo, b.digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		// The kernel knows the name from before; told this, it looks again.

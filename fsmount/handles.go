@@ -74,8 +74,9 @@ func (hs *handles) sync(ctx context.Context, node fusefs.Node) error {
 	return errors.Join(errs...)
 }
 
-// releasePause is how long the release of a closed file is waited for.
-const releasePause = time.Second
+// releasePause is how long the release of a closed file is waited for. What it
+// has to make durable may take its time on a busy disk.
+const releasePause = 5 * time.Second
 
 // released waits for the handles of a node that seem to be closed, and reports
 // whether the node is not open any more.

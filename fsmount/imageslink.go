@@ -43,6 +43,6 @@ func (l imageLink) Attr(ctx context.Context, a *fuse.Attr) error {
 // Readlink remembers who follows the link: to open it for writing is refused
 // then, where it would otherwise be a re-push of the content.
 func (l imageLink) Readlink(ctx context.Context, req *fuse.ReadlinkRequest) (string, error) {
-	l.fs.readlinks.note(req.Header.Pid, followed{place: l.place, name: l.name, digest: l.digest})
+	l.fs.readlinks.follows(req.Header.Pid, followed{place: l.place, name: l.name, digest: l.digest})
 	return l.text, nil
 }

@@ -122,7 +122,7 @@ func (l *namedLink) Readlink(ctx context.Context, req *fuse.ReadlinkRequest) (st
 	at := l.name()
 	tag, err := l.fs.linkedTag(ctx, at)
 	if err == nil {
-		l.fs.readlinks.note(req.Header.Pid, followed{place: at.place, name: at.name, digest: tag.Digest})
+		l.fs.readlinks.follows(req.Header.Pid, followed{place: at.place, name: at.name, digest: tag.Digest})
 		return contentText(manifestPrefix, tag.Digest), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +133,7 @@ func (l *namedLink) Readlink(ctx context.Context, req *fuse.ReadlinkRequest) (st
 	case !ok || local.file != nil:
 		return "", syscall.ENOENT
 	case local.alias != "":
-		l.fs.readlinks.note(req.Header.Pid, followed{place: at.place, name: at.name, digest: local.alias})
+		l.fs.readlinks.follows(req.Header.Pid, followed{place: at.place, name: at.name, digest: local.alias})
 		return contentText("", local.alias), nil
 	}
 	return local.link, nil

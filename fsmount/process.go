@@ -3,11 +3,16 @@ package fsmount
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A FUSE request names the thread that made it. What else there is to know
@@ -104,17 +109,35 @@ func isDying(tid uint32) bool {
 // isCreatingAnew reports whether a thread waits in openat(2) with O_CREAT and
 // O_EXCL.
 func isCreatingAnew(tid uint32) bool {
-	call, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", tid))
-	if tid == 0 || err != nil {
-		return false
-	}
-	fields := strings.Fields(string(call))
-	if len(fields) < 4 || fields[0] != strconv.Itoa(syscall.SYS_OPENAT) {
-		return false
-	}
-	flags, err := strconv.ParseUint(strings.TrimPrefix(fields[3], "0x"), 16, 64)
+	number, args, ok := syscallOf(tid)
 	const exclusive = syscall.O_CREAT | syscall.O_EXCL
-	return err == nil && flags&exclusive == exclusive
+	return ok && number == syscall.SYS_OPENAT && args[2]&exclusive == exclusive
+}
+
+// openings are the system calls that open a file; on amd64 there are older ones.
+var openings = map[string][]int64{"amd64": {2, 85}, "": {syscall.SYS_OPENAT, unix.SYS_OPENAT2}}
+
+// isOpening reports whether a thread waits in a system call that opens a file.
+// One of which that is not known counts as such.
+func isOpening(tid uint32) bool {
+	number, _, ok := syscallOf(tid)
+	return !ok || slices.Contains(openings[runtime.GOARCH], number) || slices.Contains(openings[""], number)
+}
+
+// syscallOf is the system call that a thread waits in, with its arguments.
+func syscallOf(tid uint32) (number int64, args [6]uint64, ok bool) {
+	call, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", tid))
+	fields := strings.Fields(string(call))
+	if tid == 0 || err != nil || len(fields) <= len(args) {
+		return 0, args, false
+	}
+	number, err = strconv.ParseInt(fields[0], 10, 64)
+	for i := range args {
+		var argErr error
+		args[i], argErr = strconv.ParseUint(strings.TrimPrefix(fields[1+i], "0x"), 16, 64)
+		err = errors.Join(err, argErr)
+	}
+	return number, args, err == nil && number >= 0
 }
 
 // commandOf is the name of the program that a thread runs, or "".

@@ -26,13 +26,22 @@ type followed struct {
 // readlinks remembers, for each thread, the link that it read last. The kernel
 // follows a symlink before it opens a file, so `cp m.json _tags/v1` arrives as
 // an open for writing of the manifest that v1 names; that the same thread has
-// just read the link is what tells it from a write to the manifest.
+// just read the link, to open what it leads to, is what tells it from a write
+// to the manifest.
 type readlinks struct {
 	mu   sync.Mutex
 	last map[uint32]followed
 }
 
 func newReadlinks() *readlinks { return &readlinks{last: map[uint32]followed{}} }
+
+// follows takes note of the link that a thread reads, unless it does so only to
+// know, as by readlink(2) or stat(2).
+func (r *readlinks) follows(tid uint32, f followed) {
+	if isOpening(tid) {
+		r.note(tid, f)
+	}
+}
 
 func (r *readlinks) note(tid uint32, f followed) {
 	r.mu.Lock()

@@ -157,6 +157,15 @@ func TestUploads(t *testing.T) {
 
 func TestUploadsOfOthers(t *testing.T) {
 	onDirectory(t, serveOptions{}, []mountCase{
+		{"an upload that has no byte yet is an empty file", func(t *testing.T, r *repo) {
+			f := r.file(t, "f", nil)
+			const id = "7d0ad9a3-4d10-4a8c-8d8a-5b3a1a1b9c12"
+			r.ok(t, `dir="$STORE/docker/registry/v2/repositories/$1/_uploads/$2"; mkdir -p "$dir"
+				date -u +%FT%TZ > "$dir/startedat"`, r.name, id)
+			require.Equal(t, "0", r.ok(t, `cat "$R/_uploads/$1"; stat -c %s "$R/_uploads/$1"`, id))
+			r.ok(t, `mv "$R/_uploads/$1" "$R/_blobs/sha256/$2"`, id, f.hex)
+			r.requireBlob(t, f)
+		}},
 		{"an upload that another program left is finished through the mount", func(t *testing.T, r *repo) {
 			f := r.file(t, "f", []byte("hello, world"))
 			const id = "7d0ad9a3-4d10-4a8c-8d8a-5b3a1a1b9c11"

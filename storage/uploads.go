@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"time"
@@ -140,7 +141,18 @@ func openUpload(ctx context.Context, repo *repository, id string) (UploadContent
 	}
 	f, err := driver.OpenAt(ctx, repo.registry.driver, uploadDataPath(repo.name, id))
 	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) {
-		return nil, fmt.Errorf("%w: %s", ErrUploadUnknown, id)
+		if _, err := statUpload(ctx, repo, id); err != nil {
+			return nil, err
+		}
+		return noContent{}, nil
 	}
 	return f, err
 }
+
+// noContent is what an upload has that has no file of data: none was made yet,
+// or it is a blob already, and who made it that was killed.
+type noContent struct{}
+
+func (noContent) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+
+func (noContent) Close() error { return nil }

@@ -39,6 +39,8 @@ func RunModel(t *testing.T, open func(t *rapid.T) []storage.Registry) {
 			"delete blob":   m.deleteBlob,
 			"put manifest":  m.putManifest,
 			"push":          m.push,
+			"push again":    m.push,
+			"push more":     m.push,
 			"promote":       m.mountManifest,
 			"delete":        m.deleteManifest,
 			"tag":           m.tag,
