@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/urfave/cli/v2"
+
+	"registryfs/fsmount"
 )
 
 func mountCommand() *cli.Command {
@@ -63,7 +66,7 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 	}
 	log := newLogger(logs, o)
 
-	m, claim, err := mount(ctx, src, dir, o, log)
+	m, claim, err := mountOnce(ctx, src, dir, o, log)
 	if err != nil {
 		return err
 	}
@@ -87,6 +90,20 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 		}
 	}
 	return err
+}
+
+// mountOnce mounts where nothing of ours is mounted, also if several of us start
+// at the same moment.
+func mountOnce(ctx context.Context, src source, dir string, o mountOptions, log *slog.Logger) (*fsmount.Mount, io.Closer, error) {
+	lock, err := lockMountPoint(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer lock.Close()
+	if err := clearDead(ctx, dir); err != nil {
+		return nil, nil, err
+	}
+	return mount(ctx, src, dir, o, log)
 }
 
 const logMode = 0o640

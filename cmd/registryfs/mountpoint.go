@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -93,6 +94,29 @@ func findMountPoint(ctx context.Context, arg string, src source) (string, error)
 			src.dir, dir)
 	}
 	return dir, nil
+}
+
+// lockMountPoint keeps others of us from mounting on a directory, until the
+// result is closed. A directory that may be mounted on but not read is not
+// locked.
+func lockMountPoint(dir string) (io.Closer, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return f, nil
+		}
+		if err != unix.EINTR {
+			f.Close()
+			return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
+		}
+	}
 }
 
 // beneath tells whether path is dir or lies in it.
