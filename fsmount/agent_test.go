@@ -63,7 +63,7 @@ func (q request) do(a *answer) error {
 	case "symlink":
 		return os.Symlink(q.To, q.Path)
 	case "rename":
-		return os.Rename(q.Path, q.To)
+		return syscall.Rename(q.Path, q.To) // os.Rename looks first
 	case "link":
 		return os.Link(q.Path, q.To)
 	case "unlink":

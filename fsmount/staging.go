@@ -158,7 +158,9 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	s.upload, s.base, s.changed = nil, desc.Digest, false
+	// An upload that was a blob already, when what finished it was killed, has
+	// no bytes of its own left.
+	s.upload, s.base, s.size, s.changed = nil, desc.Digest, desc.Size, false
 	return nil
 }
 

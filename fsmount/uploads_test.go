@@ -166,6 +166,16 @@ func TestUploadsOfOthers(t *testing.T) {
 			r.ok(t, `mv "$R/_uploads/$1" "$R/_blobs/sha256/$2"`, id, f.hex)
 			r.requireBlob(t, f)
 		}},
+		{"an upload that was a blob already when who finished it was killed", func(t *testing.T, r *repo) {
+			f := r.random(t, "f", 40_000)
+			const id = "7d0ad9a3-4d10-4a8c-8d8a-5b3a1a1b9c13"
+			r.ok(t, `cd "$STORE/docker/registry/v2"; mkdir -p "repositories/$1/_uploads/$2" "blobs/sha256/$(echo "$3" | cut -c-2)/$3"
+				date -u +%FT%TZ > "repositories/$1/_uploads/$2/startedat"; cp "$4" "blobs/sha256/$(echo "$3" | cut -c-2)/$3/data"`, r.name, id, f.hex, f.path)
+			r.isGone(t, r.dir()+"/_blobs/sha256/"+f.hex)
+			r.ok(t, `mv "$R/_uploads/$1" "$R/_blobs/sha256/$2"`, id, f.hex)
+			r.requireBlob(t, f)
+			require.Equal(t, "40000", r.ok(t, `stat -c %s "$R/_blobs/sha256/$1"; ls "$R/_uploads"`, f.hex))
+		}},
 		{"an upload that another program left is finished through the mount", func(t *testing.T, r *repo) {
 			f := r.file(t, "f", []byte("hello, world"))
 			const id = "7d0ad9a3-4d10-4a8c-8d8a-5b3a1a1b9c11"

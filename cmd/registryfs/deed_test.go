@@ -204,6 +204,15 @@ func (l ledger) paths(a accounts) []string {
 // audit compares what is found with what may be there, takes note of it, and
 // returns what is wrong.
 func (l ledger) audit(a accounts, found map[string]string) []string {
+	wrong := l.wrong(a, found)
+	for path := range a.allowed {
+		l[path] = found[path]
+	}
+	return wrong
+}
+
+// wrong is what is found and may not be there.
+func (l ledger) wrong(a accounts, found map[string]string) []string {
 	var wrong []string
 	for _, path := range l.paths(a) {
 		allowed, touched := a.allowed[path]
@@ -218,9 +227,6 @@ func (l ledger) audit(a accounts, found map[string]string) []string {
 		if !isSomewhere(d, found) {
 			wrong = append(wrong, fmt.Sprintf("lost between two names: %+v", d))
 		}
-	}
-	for path := range a.allowed {
-		l[path] = found[path]
 	}
 	return wrong
 }

@@ -220,8 +220,8 @@ func (k *killed) doAgain(t *testing.T, a accounts) {
 }
 
 // roleCommand is this binary as another program.
-func roleCommand(role string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
+func roleCommand(role string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	cmd.Stderr = os.Stderr
 	return cmd

@@ -28,8 +28,9 @@ const patience = 60 * time.Second
 const roleEnv = "REGISTRYFS_TEST_ROLE"
 
 var roles = map[string]func(in io.Reader, out io.Writer) error{
-	"write": write,
-	"look":  look,
+	"write":  write,
+	"look":   look,
+	"follow": readTagForever,
 }
 
 func TestMain(m *testing.M) {
