@@ -43,6 +43,7 @@ func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateR
 	}
 	if !t.isCommitted() {
 		f.names.put(p, req.Name, local{file: file})
+		f.sweepLater()
 	}
 	resp.EntryValid = 0
 	return file, h, nil

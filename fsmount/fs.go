@@ -40,8 +40,9 @@ type fileSystem struct {
 	links     *namedLinks
 	layouts   *layouts
 
-	loop    *loop.Loop // nil without a kernel
-	closing atomic.Bool
+	loop     *loop.Loop // nil without a kernel
+	closing  atomic.Bool
+	sweeping atomic.Bool // a look for old temporaries is to come
 	// deciding is held by who makes a tag of a temporary: the rename that it
 	// waits for, or the end of its pause. Both would make two tags of it.
 	deciding sync.Mutex

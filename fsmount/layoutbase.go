@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"registryfs/digest"
 )
 
 const (
@@ -16,6 +18,8 @@ const (
 	// maxVersionEntries is how many entries the indexes that are remembered
 	// have together.
 	maxVersionEntries = 1 << 18
+	// maxRemoved is how many removals are remembered of one process.
+	maxRemoved = 1000
 )
 
 // indexBases remembers which index.json each process has read or written last,
@@ -46,6 +50,7 @@ type reading struct {
 	written *layoutVersion // by itself, last; its generation is that it was made from
 	// isForgotten says that it has seen others, which are not remembered.
 	isForgotten bool
+	removed     []digest.Digest // blobs that something still references
 	when        time.Time
 }
 
@@ -83,6 +88,45 @@ func (b *indexBases) wrote(repo string, by process, v *layoutVersion) {
 	b.keep("", v)
 }
 
+// mayRemove reports whether a process that removes a manifest can mean that
+// one: it has found it in an index, or has read none.
+func (b *indexBases) mayRemove(repo string, by process, d digest.Digest) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.readers[indexReader{repo, by}]
+	if r == nil || r.isForgotten {
+		return r == nil
+	}
+	known := layoutBase{versions: r.seen}
+	return known.knew(d) || len(r.seen) == 0 || r.written != nil && r.written.lists(d)
+}
+
+// removed takes note that a process has removed a blob that is still there,
+// since something references it.
+func (b *indexBases) removed(repo string, by process, d digest.Digest) {
+	if by == (process{}) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.reading(indexReader{repo, by}); len(r.removed) < maxRemoved {
+		r.removed = append(r.removed, d)
+	}
+}
+
+// takeRemoved returns the blobs that a process has removed, and forgets them.
+func (b *indexBases) takeRemoved(repo string, by process) []digest.Digest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.readers[indexReader{repo, by}]
+	if r == nil || time.Since(r.when) > baseAge {
+		return nil
+	}
+	removed := r.removed
+	r.removed = nil
+	return removed
+}
+
 // of is what a process began with when it wrote an index that was made from
 // that of a generation, if it is known which.
 func (b *indexBases) of(repo string, by process, generation string) layoutBase {
@@ -92,9 +136,9 @@ func (b *indexBases) of(repo string, by process, generation string) layoutBase {
 	if r == nil || time.Since(r.when) > baseAge {
 		r = &reading{}
 	}
-	isLater := r.written != nil && r.written.generation == generation
+	goesOn := generation == "" && len(r.seen) == 0 || generation != "" && r.written != nil && r.written.generation == generation
 	switch i := b.find(repo, generation); {
-	case isLater && (generation != "" || len(r.seen) == 0):
+	case goesOn && r.written != nil:
 		return layoutBase{versions: []*layoutVersion{r.written}}
 	case generation == "":
 		return layoutBase{slices.Clone(r.seen), r.isForgotten}

@@ -3,6 +3,7 @@ package fsmount
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"registryfs/digest"
 	"registryfs/manifest"
@@ -12,11 +13,8 @@ import (
 // publishLayoutBlob makes content a blob, unless it is a manifest of the
 // repository: then that is pushed again, which heals it where it was damaged.
 func (f *fileSystem) publishLayoutBlob(ctx context.Context, s *staging, d digest.Digest) (publication, error) {
-	_, err := s.repo.Blobs().Stat(ctx, d)
-	if errors.Is(err, storage.ErrBlobUnknown) {
-		if isManifest, err := s.repo.Manifests().Exists(ctx, d); err == nil && isManifest {
-			return f.repeatManifest(ctx, s, d)
-		}
+	if isManifest, err := isRevision(ctx, s.repo, d); err == nil && isManifest {
+		return f.repeatManifest(ctx, s, d)
 	}
 	return f.publishBlob(ctx, s, d)
 }
@@ -38,24 +36,82 @@ func (f *fileSystem) repeatManifest(ctx context.Context, s *staging, d digest.Di
 	return publication{means: aManifest, digest: d}, nil
 }
 
-// removeLayoutBlob is the removal of a file below _oci/blobs. Tools collect
-// garbage there after every write, by an index.json that may be old by then, so
-// it always succeeds. It takes effect where removing the content in its own
-// view would, but for what something references.
-func (f *fileSystem) removeLayoutBlob(ctx context.Context, repo storage.Repository, d digest.Digest) error {
-	v, err := f.viewOf(ctx, repo.Name(), d)
-	if err != nil || !f.options.AllowDelete {
+// removeLayoutBlob is the removal of a file below _oci/blobs. It always
+// succeeds, and never takes away what something references: tools collect
+// garbage there after each write, some do not know all kinds of manifest, and
+// some remove the files of an image before they take it out of index.json.
+// Where deletion is allowed, what nothing references goes at once, and what
+// something does goes with the index.json that the same process writes next, if
+// that was the last reference. A manifest that is not in any index.json that
+// the process has read is somebody else's, who has just put it there.
+func (f *fileSystem) removeLayoutBlob(ctx context.Context, repo storage.Repository, by process, d digest.Digest) error {
+	if _, err := f.viewOf(ctx, repo.Name(), d); err != nil || !f.options.AllowDelete {
 		return err
 	}
-	if v == viewBlobs {
-		err = repo.Blobs().Delete(ctx, d)
-	} else if tags, lookupErr := repo.Tags().Lookup(ctx, d); lookupErr != nil || len(tags) > 0 {
-		return lookupErr
-	} else {
-		err = repo.Manifests().Delete(ctx, d)
+	if !f.layouts.bases.mayRemove(repo.Name(), by, d) {
+		if isManifest, err := isRevision(ctx, repo, d); err != nil || isManifest {
+			return err
+		}
 	}
-	if errors.Is(err, storage.ErrReferenced) {
-		return nil
+	isGone, err := removeUnreferenced(ctx, repo, d)
+	if err == nil && !isGone {
+		f.layouts.bases.removed(repo.Name(), by, d)
 	}
 	return err
+}
+
+// removeLeft removes what a process has removed from _oci/blobs and what
+// nothing references any more: manifests first, since they reference others.
+func (f *fileSystem) removeLeft(ctx context.Context, repo storage.Repository, left []digest.Digest) error {
+	if len(left) == 0 {
+		return nil
+	}
+	for isLess := true; isLess; {
+		isLess = false
+		for i := len(left) - 1; i >= 0; i-- {
+			isGone, err := removeUnreferenced(ctx, repo, left[i])
+			if err != nil {
+				return err
+			}
+			if isGone {
+				left, isLess = slices.Delete(left, i, i+1), true
+			}
+		}
+	}
+	f.removeHidden(ctx, repo)
+	return nil
+}
+
+// removeUnreferenced removes a blob or a manifest from a repository, unless
+// something references it, and reports whether it is gone.
+func removeUnreferenced(ctx context.Context, repo storage.Repository, d digest.Digest) (isGone bool, err error) {
+	isManifest, err := isRevision(ctx, repo, d)
+	if err != nil {
+		return false, err
+	}
+	if !isManifest {
+		err = repo.Blobs().Delete(ctx, d)
+	} else {
+		err = repo.Manifests().Retract(ctx, d)
+	}
+	switch {
+	case errors.Is(err, storage.ErrReferenced):
+		return false, nil
+	case errors.Is(err, storage.ErrBlobUnknown), errors.Is(err, storage.ErrManifestUnknown):
+		return true, nil
+	}
+	return err == nil, err
+}
+
+// isRevision reports whether a repository has content as a manifest, and not
+// only among its blobs.
+func isRevision(ctx context.Context, repo storage.Repository, d digest.Digest) (bool, error) {
+	_, err := repo.Blobs().Stat(ctx, d)
+	if err == nil {
+		return false, nil
+	}
+	if !errors.Is(err, storage.ErrBlobUnknown) {
+		return false, err
+	}
+	return repo.Manifests().Exists(ctx, d)
 }

@@ -42,11 +42,15 @@ func (f *fileSystem) commitIndex(ctx context.Context, t target, s *staging) erro
 	if err := plan.promote(ctx); err != nil {
 		return err
 	}
-	if err := setTags(ctx, s.repo, changes); err != nil {
+	if err := setTags(ctx, s.repo, changes, current); err != nil {
 		return err
 	}
+	left := f.layouts.bases.takeRemoved(s.repo.Name(), t.by)
 	f.layouts.bases.wrote(s.repo.Name(), t.by, newVersion(written.Generation, written))
 	s.published()
+	if err := f.removeLeft(ctx, s.repo, left); err != nil {
+		f.log.Warn("cannot remove what nothing references", "repository", s.repo.Name(), "error", err)
+	}
 	return nil
 }
 
@@ -79,18 +83,35 @@ func (f *fileSystem) checkChanges(ctx context.Context, repo storage.Repository, 
 	return nil
 }
 
-func setTags(ctx context.Context, repo storage.Repository, changes layoutChanges) error {
+// setTags changes tags. Where one cannot be changed, those before it are as
+// they were again, so far as that is possible.
+func setTags(ctx context.Context, repo storage.Repository, changes layoutChanges, current map[string]digest.Digest) error {
+	var done []string
 	for _, e := range changes.set {
 		if err := repo.Tags().Tag(ctx, e.Tag, e.Digest); err != nil {
-			return err
+			return errors.Join(err, restoreTags(ctx, repo, done, current))
 		}
+		done = append(done, e.Tag)
 	}
 	for _, tag := range changes.remove {
 		if err := repo.Tags().Untag(ctx, tag); err != nil && !errors.Is(err, storage.ErrTagUnknown) {
-			return err
+			return errors.Join(err, restoreTags(ctx, repo, done, current))
 		}
+		done = append(done, tag)
 	}
 	return nil
+}
+
+func restoreTags(ctx context.Context, repo storage.Repository, tags []string, were map[string]digest.Digest) error {
+	var errs []error
+	for _, tag := range tags {
+		if d, existed := were[tag]; existed {
+			errs = append(errs, repo.Tags().Tag(ctx, tag, d))
+		} else {
+			errs = append(errs, repo.Tags().Untag(ctx, tag))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // maxLayoutDepth bounds the nesting of indexes in a layout.

@@ -8,6 +8,19 @@ import (
 	"registryfs/manifest"
 )
 
+// lists reports whether a manifest is in the index, under whatever name.
+func (v *layoutVersion) lists(d digest.Digest) bool {
+	if v.nameless[d] {
+		return true
+	}
+	for _, tagged := range v.tags {
+		if tagged == d {
+			return true
+		}
+	}
+	return false
+}
+
 // layoutBase is what a writer of an index.json began with, so far as that is
 // known: the tags of one index or, where it has read several, of each.
 type layoutBase struct {
@@ -42,17 +55,7 @@ func (b layoutBase) had(tag string, d digest.Digest) bool {
 
 // knew reports whether the writer found a manifest, under whatever name.
 func (b layoutBase) knew(d digest.Digest) bool {
-	return slices.ContainsFunc(b.versions, func(v *layoutVersion) bool {
-		if v.nameless[d] {
-			return true
-		}
-		for _, tagged := range v.tags {
-			if tagged == d {
-				return true
-			}
-		}
-		return false
-	})
+	return slices.ContainsFunc(b.versions, func(v *layoutVersion) bool { return v.lists(d) })
 }
 
 // layoutChanges is what the writer of an index means to change.

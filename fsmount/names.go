@@ -147,6 +147,19 @@ func (n *names) unset(p place, name string) {
 	}
 }
 
+// all returns every name, in no order.
+func (n *names) all() []placeName {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []placeName
+	for p, names := range n.places {
+		for name := range names {
+			all = append(all, placeName{p, name})
+		}
+	}
+	return all
+}
+
 // files returns every file that has a name.
 func (n *names) files() []*stagedFile {
 	n.mu.Lock()

@@ -19,7 +19,7 @@ func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveReques
 		f.recent.note(p, req.Name)
 		return nil
 	}
-	return f.fail(&req.Header, "remove", p.join(req.Name), f.removeName(ctx, p, req.Name, req.Dir))
+	return f.fail(&req.Header, "remove", p.join(req.Name), f.removeName(ctx, p, req))
 }
 
 // isReplacing reports whether a thread runs a program that removes a file only
@@ -30,7 +30,8 @@ func isReplacing(tid uint32) bool {
 	return command == "cp" || command == "install" || command == "tar"
 }
 
-func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir bool) error {
+func (f *fileSystem) removeName(ctx context.Context, p place, req *fuse.RemoveRequest) error {
+	name, isDir := req.Name, req.Dir
 	if l, ok := f.names.get(p, name); ok && l.dir != nil && isDir {
 		return f.removeDir(p, name, l.dir)
 	}
@@ -48,7 +49,7 @@ func (f *fileSystem) removeName(ctx context.Context, p place, name string, isDir
 	}
 	if d, ok := p.digestOf(name); ok {
 		if p.view == viewLayoutBlobs {
-			return f.removeLayoutBlob(ctx, repo, d)
+			return f.removeLayoutBlob(ctx, repo, processOf(req.Header.Pid), d)
 		}
 		if isThere(f.stat(ctx, p.repo, p.view, d)) {
 			return f.removeContent(ctx, repo, p.view, d)
@@ -87,6 +88,13 @@ func (f *fileSystem) removeContent(ctx context.Context, repo storage.Repository,
 	if err := repo.Manifests().Delete(ctx, d); err != nil {
 		return err
 	}
+	f.removeHidden(ctx, repo)
+	return nil
+}
+
+// removeHidden removes the blobs that were hidden and that nothing references
+// any more.
+func (f *fileSystem) removeHidden(ctx context.Context, repo storage.Repository) {
 	for _, hidden := range f.content.hiddenIn(repo.Name()) {
 		switch err := repo.Blobs().Delete(ctx, hidden); {
 		case err == nil, errors.Is(err, storage.ErrBlobUnknown):
@@ -95,5 +103,4 @@ func (f *fileSystem) removeContent(ctx context.Context, repo storage.Repository,
 			f.log.Warn("cannot remove a hidden blob", "repository", repo.Name(), "digest", hidden, "error", err)
 		}
 	}
-	return nil
 }

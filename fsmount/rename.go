@@ -138,6 +138,9 @@ func (f *fileSystem) renameFile(ctx context.Context, tid uint32, p place, name s
 	isNothing := file.isEmpty() && (t.digest == "" || !digest.Matches(t.digest, nil)) && !t.isLayoutFile()
 	if !t.isCommitted() || isNothing {
 		f.names.remove(p, name, l)
+		if old, ok := f.names.get(to, newName); ok && old.file != nil && old.file != file {
+			defer f.dropBytes(old.file)
+		}
 		f.names.put(to, newName, l)
 		file.rename(t)
 		if t.means == aBriefly && !file.isOpen() {

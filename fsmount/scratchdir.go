@@ -51,6 +51,7 @@ func (f *fileSystem) newScratchDir(p place, name string) (*scratchDir, error) {
 	if p.isPartOfLayout(name) || !f.names.putNew(p, name, local{dir: dir}) {
 		return nil, refuse(syscall.EEXIST, "it is there already")
 	}
+	f.sweepLater()
 	return dir, nil
 }
 
@@ -89,19 +90,6 @@ func (d *scratchDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {
 	p := d.place()
 	parent := viewInode(place{repo: p.repo, view: p.view})
 	return d.fs.appendScratch(listing(d.inode, parent), p), nil
-}
-
-// appendScratch appends the temporaries of a place to its listing.
-func (f *fileSystem) appendScratch(entries []fuse.Dirent, p place) []fuse.Dirent {
-	f.names.each(p, func(name string, l local) {
-		switch {
-		case l.file != nil:
-			entries = append(entries, fuse.Dirent{Inode: l.file.inode, Type: fuse.DT_File, Name: name})
-		case l.dir != nil:
-			entries = append(entries, fuse.Dirent{Inode: l.dir.inode, Type: fuse.DT_Dir, Name: name})
-		}
-	})
-	return entries
 }
 
 func (d *scratchDir) Create(ctx context.Context, req *fuse.CreateRequest, resp *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {

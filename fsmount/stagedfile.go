@@ -122,6 +122,14 @@ func (n *stagedFile) isForgotten() bool {
 	return n.writers == 0 && !n.isTouched && time.Since(n.changed) > placeholderAge
 }
 
+// isIdleSince reports whether nobody has written to the file since then, or has
+// it open to.
+func (n *stagedFile) isIdleSince(then time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.writers == 0 && n.changed.Before(then)
+}
+
 func (n *stagedFile) content() *staging {
 	n.mu.Lock()
 	defer n.mu.Unlock()
