@@ -33,6 +33,9 @@ func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateR
 	if err != nil {
 		return nil, nil, f.fail(&req.Header, "create", p.join(req.Name), err)
 	}
+	if t.isLayoutFile() {
+		t.by = processOf(req.Header.Pid)
+	}
 	file, err := f.newStagedFile(t)
 	if err != nil {
 		return nil, nil, f.fail(&req.Header, "create", t.path(), err)

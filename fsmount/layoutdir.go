@@ -58,6 +58,10 @@ func (d layoutDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fu
 	case manifest.LayoutBlobs:
 		return d.fs.contentDirectory(d.blobs()), nil
 	case manifest.LayoutVersionFile, manifest.LayoutIndexFile:
+		if d.fs.recent.hides(d.place, req.Name, req.Header.Pid) {
+			resp.EntryValid = 0
+			return nil, syscall.ENOENT
+		}
 		return layoutFile{d.fs, d.place, req.Name}, nil
 	}
 	resp.EntryValid = 0

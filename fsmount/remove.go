@@ -15,7 +15,9 @@ import (
 func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveRequest) error {
 	ctx, stop := untilKilled(ctx, req.Header.Pid)
 	defer stop()
-	if d, ok := p.digestOf(req.Name); ok && isReplacing(req.Header.Pid) && isThere(f.stat(ctx, p.repo, p.view, d)) {
+	d, isDigest := p.digestOf(req.Name)
+	isContent := isDigest && isThere(f.stat(ctx, p.repo, p.view, d)) || p.isPartOfLayout(req.Name) && !req.Dir
+	if isContent && isReplacing(req.Header.Pid, p) {
 		f.recent.note(p, req.Name)
 		return nil
 	}
@@ -24,10 +26,17 @@ func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveReques
 
 // isReplacing reports whether a thread runs a program that removes a file only
 // to create it anew at once, as cp -a does where the file has several links.
-// Content is not removed then: what is created must be the same anyway.
-func isReplacing(tid uint32) bool {
-	command := commandOf(tid)
-	return command == "cp" || command == "install" || command == "tar"
+// Content is not removed then: what is created must be the same anyway. Nor is
+// a file of a layout, which mv replaces so, too, with one of another file
+// system.
+func isReplacing(tid uint32, in place) bool {
+	switch commandOf(tid) {
+	case "cp", "install", "tar":
+		return true
+	case "mv":
+		return in.view == viewLayout
+	}
+	return false
 }
 
 func (f *fileSystem) removeName(ctx context.Context, p place, req *fuse.RemoveRequest) error {

@@ -52,6 +52,7 @@ var roles = map[string]func(args []string) error{
 	"twothreads": twoThreads,
 	"mmap":       mapAndRead,
 	"act":        act,
+	"layout":     layoutWriter,
 	"replay":     replay,
 	"fsx":        runFSX,
 	"signalled":  signalled,

@@ -278,8 +278,14 @@ func (h *writeHandle) drop(ctx context.Context) {
 	}
 }
 
-// keep leaves the bytes as an upload, and says where and why.
+// keep leaves the bytes as an upload, and says where and why. The files of a
+// layout are no content that anybody would go on with.
 func (h *writeHandle) keep(t target, why error) {
+	if t.isLayoutFile() {
+		h.drop(context.Background())
+		h.fs.note(h.tid, "close", t.path(), why)
+		return
+	}
 	id, err := h.bytes.keep()
 	switch {
 	case err != nil:
