@@ -191,7 +191,9 @@ func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 			f.arrived(ctx, p.repo, from.digest)
 		}
 	case from.view == viewBlobs && wanted == viewBlobs:
-		_, err = to.Blobs().Mount(ctx, origin, from.digest)
+		if _, err = to.Blobs().Mount(ctx, origin, from.digest); err == nil {
+			f.content.unhide(p.repo, from.digest)
+		}
 	default:
 		err = f.copyContent(ctx, to, wanted, from)
 	}

@@ -68,6 +68,14 @@ func TestDeletion(t *testing.T) {
 			r.requireBlob(t, i.config)
 			require.Contains(t, r.ok(t, `ls "$R/_blobs/sha256"`), i.config.hex)
 		}},
+		{"a hidden blob that is linked from elsewhere shows", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1")
+			other := r.mount.repo(t)
+			other.ok(t, `ln -s "$1/_tags/v1" "$R/_tags/v1"; rm "$R/_blobs/sha256/$2"`, r.dir(), i.config.hex)
+			other.isGone(t, other.dir()+"/_blobs/sha256/"+i.config.hex)
+			other.ok(t, `ln "$1/_blobs/sha256/$2" "$R/_blobs/sha256/$2"`, r.dir(), i.config.hex)
+			other.requireBlob(t, i.config)
+		}},
 		{"rm -r does not take a repository", func(t *testing.T, r *repo) {
 			r.pushed(t, "image", "v1")
 			r.fails(t, "", `rm -r "$R"`)

@@ -53,7 +53,8 @@ func TestKillLoop(t *testing.T) {
 			if k != nil {
 				k.end(t)
 			}
-			k = newKilled(t)
+			// In every other store gc runs beside the writers.
+			k = newKilled(t, round/roundsPerStore%2 == 1 || testing.Short() && rounds < roundsPerStore)
 		}
 		for try := 0; ; try++ {
 			require.Less(t, try, killTries, "seed %d: nothing is ever in flight when the daemon is killed", seed)
@@ -81,19 +82,38 @@ type killTotals struct {
 // killed is a mount whose daemon is killed again and again.
 type killed struct {
 	store, mnt string
+	collects   bool // gc runs beside it
 	server     *server
 	known      ledger
 }
 
-func newKilled(t *testing.T) *killed {
-	k := &killed{store: newStore(t), mnt: mountPoint(t), known: ledger{}}
+func newKilled(t *testing.T, collects bool) *killed {
+	k := &killed{store: newStore(t), mnt: mountPoint(t), collects: collects, known: ledger{}}
 	k.mount(t)
 	return k
 }
 
 func (k *killed) mount(t *testing.T) {
 	t.Helper()
-	k.server = startServer(t, k.store, k.mnt, "--allow-delete")
+	k.server = startServer(t, k.store, k.mnt, "--allow-delete", fmt.Sprintf("--exclusive=%t", k.collects))
+}
+
+// collect runs gc beside the mount, again and again, until stop is closed or it
+// fails, which it may only once the daemon is dead. It returns how often.
+func (k *killed) collect(stop <-chan struct{}) (times int, err error) {
+	for k.collects {
+		select {
+		case <-stop:
+			return times, nil
+		default:
+		}
+		out, err := exec.Command("timeout", "60", program, "gc", "--grace", "0", k.store).CombinedOutput()
+		if err != nil {
+			return times, fmt.Errorf("%w: %s", err, out)
+		}
+		times++
+	}
+	return 0, nil
 }
 
 // end unmounts, looks at all of it through a fresh mount, and leaves nothing.
@@ -137,17 +157,30 @@ func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 			close(reached)
 		}
 	})
-	ended := make(chan struct{})
+	ended, dying := make(chan struct{}), make(chan struct{})
 	go func() { wait(); close(ended) }()
+	var collecting sync.WaitGroup
+	collecting.Go(func() {
+		times, err := k.collect(dying)
+		select {
+		case <-dying: // it may have met the daemon dead
+		default:
+			if err != nil {
+				t.Errorf("seed %d: gc, at its run %d: %v", seed, times, err)
+			}
+		}
+	})
 	select {
 	case <-reached:
 		time.Sleep(delay) // any moment will do
 	case <-ended:
 	}
 	died := time.Now().UnixNano()
+	close(dying)
 	require.NoError(t, k.server.Process.Kill())
 	_ = k.server.Wait()
 	<-ended
+	collecting.Wait()
 	require.True(t, stuck.Stop(), "seed %d: a writer hangs after the kill", seed)
 
 	a := k.known.settle(*deeds, died)
@@ -155,6 +188,10 @@ func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 	require.GreaterOrEqual(t, int64(a.acknowledged), after, "seed %d", seed)
 
 	k.mount(t)
+	if k.collects {
+		r := registryfs(t, "gc", "--grace", "0", k.store)
+		require.Equal(t, exitOK, r.status, "seed %d\n%s%s", seed, r.stdout, r.stderr)
+	}
 	r := registryfs(t, "check", k.store)
 	require.Equal(t, exitOK, r.status, "seed %d\n%s%s", seed, r.stdout, r.stderr)
 	k.doAgain(t, a)
