@@ -72,7 +72,6 @@ func New(conn *fuse.Conn, fs fusefs.FS, log *slog.Logger) *Loop {
 	l.nodes.init()
 	l.handles.init()
 	l.requests.init()
-	l.late = time.AfterFunc(lateAnswer, l.relieve)
 	return l
 }
 
@@ -84,6 +83,7 @@ func (l *Loop) Serve() error {
 		return err
 	}
 	l.nodes.addRoot(root)
+	l.late = time.AfterFunc(lateAnswer, l.relieve) // only now: it begins readers
 	for range idleReaders {
 		l.addReader()
 	}

@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bazil.org/fuse"
@@ -74,4 +76,14 @@ func TestInterruptMeetsOnlyItsRequest(t *testing.T) {
 	require.True(t, rs.interrupt(3), "an answer is on its way")
 	rs.endQuick(3)
 	require.False(t, rs.interrupt(3))
+}
+
+// Before the root has its number nobody may read a request.
+func TestNoReaderBeforeServing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil, nil, slog.New(slog.DiscardHandler))
+		time.Sleep(100 * lateAnswer)
+		synctest.Wait()
+		require.Zero(t, l.readers)
+	})
 }
