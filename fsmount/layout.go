@@ -16,11 +16,12 @@ import (
 type layouts struct {
 	facts *manifestFacts
 	bases *indexBases
+	sizes *layoutSizes
 	locks *repoLocks
 }
 
 func newLayouts() *layouts {
-	return &layouts{facts: newManifestFacts(), bases: newIndexBases(), locks: newRepoLocks()}
+	return &layouts{facts: newManifestFacts(), bases: newIndexBases(), sizes: newLayoutSizes(), locks: newRepoLocks()}
 }
 
 // layout is a repository as a layout: every tag with its manifest, in order,
