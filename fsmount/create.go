@@ -132,7 +132,6 @@ func (f *fileSystem) setLink(ctx context.Context, p place, name, text string) (f
 // setContent gives stored content a name: a tag, an alias, or its own digest
 // in another repository.
 func (f *fileSystem) setContent(ctx context.Context, p place, name string, from source) (fusefs.Node, error) {
-	defer f.layouts.sizes.changed(p.repo)
 	t, err := p.targetOf(name)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package fsmount
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -30,11 +32,18 @@ func (f *fileSystem) publishLater(file *stagedFile) {
 	})
 }
 
-// afterPause calls fn after the pause, or when the mount closes.
+// afterPause calls fn after the pause, or when the mount closes. The server
+// catches the panics of its handlers only.
 func (f *fileSystem) afterPause(fn func()) {
 	f.later.Add(1)
 	time.AfterFunc(briefPause, func() {
 		defer f.later.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				f.note(0, "publish", "/", fmt.Errorf("panic: %v", p))
+				f.log.Error("panic", "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
 		fn()
 	})
 }

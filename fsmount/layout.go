@@ -16,12 +16,11 @@ import (
 type layouts struct {
 	facts *manifestFacts
 	bases *indexBases
-	sizes *layoutSizes
 	locks *repoLocks
 }
 
 func newLayouts() *layouts {
-	return &layouts{facts: newManifestFacts(), bases: newIndexBases(), sizes: newLayoutSizes(), locks: newRepoLocks()}
+	return &layouts{facts: newManifestFacts(), bases: newIndexBases(), locks: newRepoLocks()}
 }
 
 // layout is a repository as a layout: every tag with its manifest, in order,

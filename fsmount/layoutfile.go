@@ -6,7 +6,6 @@ import (
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
-	"registryfs/fsmount/loop"
 	"registryfs/manifest"
 )
 
@@ -23,7 +22,6 @@ var (
 	_ fusefs.NodeOpener    = layoutFile{}
 	_ fusefs.NodeSetattrer = layoutFile{}
 	_ fusefs.NodeFsyncer   = layoutFile{}
-	_ loop.Slow            = layoutFile{}
 )
 
 func (l layoutFile) path() string { return l.place.join(l.name) }
@@ -36,15 +34,11 @@ func (l layoutFile) content(ctx context.Context, by process) ([]byte, error) {
 	if l.name == manifest.LayoutVersionFile {
 		return manifest.LayoutVersion(), nil
 	}
-	learned := l.fs.layouts.sizes.learn(l.place.repo)
 	layout, err := l.fs.layout(ctx, l.place.repo)
 	if err != nil {
 		return nil, err
 	}
 	payload, generation, err := layout.Encode()
-	if err == nil {
-		learned(len(payload), l.fs.options.AttrTimeout)
-	}
 	if err == nil && by != (process{}) {
 		l.fs.layouts.bases.read(l.place.repo, by, newVersion(generation, layout))
 	}
@@ -52,24 +46,14 @@ func (l layoutFile) content(ctx context.Context, by process) ([]byte, error) {
 }
 
 func (l layoutFile) Attr(ctx context.Context, a *fuse.Attr) error {
-	size, known := l.fs.layouts.sizes.get(l.place.repo)
-	if l.name != manifest.LayoutIndexFile || !known {
-		content, err := l.content(ctx, process{})
-		if err != nil {
-			l.fs.note(0, "stat", l.path(), err)
-			return errnoOf(err)
-		}
-		size = len(content)
+	content, err := l.content(ctx, process{})
+	if err != nil {
+		l.fs.note(0, "stat", l.path(), err)
+		return errnoOf(err)
 	}
-	l.fs.fileAttr(a, l.inode(), int64(size))
+	l.fs.fileAttr(a, l.inode(), int64(len(content)))
 	a.Valid = 0
 	return nil
-}
-
-// IsSlow reports whether a request has to find out how long an index is.
-func (l layoutFile) IsSlow(req fuse.Request) bool {
-	_, known := l.fs.layouts.sizes.get(l.place.repo)
-	return l.name == manifest.LayoutIndexFile && !known
 }
 
 // Open begins with direct I/O, since the kernel does not know the size of what

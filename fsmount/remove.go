@@ -41,7 +41,6 @@ func isReplacing(tid uint32, in place) bool {
 
 func (f *fileSystem) removeName(ctx context.Context, p place, req *fuse.RemoveRequest) error {
 	name, isDir := req.Name, req.Dir
-	defer f.layouts.sizes.changed(p.repo)
 	if l, ok := f.names.get(p, name); ok && l.dir != nil && isDir {
 		return f.removeDir(p, name, l.dir)
 	}

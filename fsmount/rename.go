@@ -52,8 +52,6 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 	if f.isClosing() {
 		return refuse(errClosing, "the mount is being closed")
 	}
-	defer f.layouts.sizes.changed(p.repo)
-	defer f.layouts.sizes.changed(to.repo)
 	if p.view == viewTags {
 		f.deciding.Lock()
 		defer f.deciding.Unlock()

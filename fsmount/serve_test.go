@@ -33,6 +33,7 @@ const testVersion = "test-version"
 // serveOptions say what is mounted and how.
 type serveOptions struct {
 	Dir, Store    string // mount point; the registry's directory, or "" for mem:
+	Trouble       string // a file that says what goes wrong in the driver: see trouble; or ""
 	ReadOnly      bool
 	AllowDelete   bool
 	SparseIndexes bool
@@ -89,6 +90,9 @@ func serve() error {
 		if d, err = filedriver.New(o.Store, filedriver.Options{ReadOnly: o.ReadOnly}); err != nil {
 			return err
 		}
+	}
+	if o.Trouble != "" {
+		d = inTrouble(d, o.Trouble)
 	}
 	reg, err := storage.Open(ctx, d, storage.Options{
 		Create:        !o.ReadOnly,

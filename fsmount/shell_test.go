@@ -27,6 +27,7 @@ import (
 type repo struct {
 	mount      *mounted
 	name, work string
+	trouble    string // see troubled
 }
 
 var repoCount atomic.Int64
@@ -41,7 +42,7 @@ func (m *mounted) repo(t *testing.T) *repo {
 
 func (m *mounted) named(t *testing.T, name string) *repo {
 	t.Helper()
-	return &repo{m, name, t.TempDir()}
+	return &repo{mount: m, name: name, work: t.TempDir()}
 }
 
 func (r *repo) dir() string { return filepath.Join(r.mount.dir, r.name) }

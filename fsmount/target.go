@@ -67,7 +67,6 @@ func (f *fileSystem) publish(ctx context.Context, t target, s *staging) (publica
 	// From here on a signal to the writer no longer counts: it has closed the
 	// file.
 	ctx = context.WithoutCancel(ctx)
-	defer f.layouts.sizes.changed(t.place.repo)
 	// Before the name can be found, and again below, when it surely is.
 	f.recent.note(t.place, t.name)
 	var made publication
@@ -169,7 +168,6 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 // retract takes back what a file published before more was written to it,
 // unless something has come to reference it.
 func (f *fileSystem) retract(ctx context.Context, repo storage.Repository, made publication) {
-	defer f.layouts.sizes.changed(repo.Name())
 	var err error
 	if made.means == aBlob {
 		err = repo.Blobs().Retract(ctx, made.digest)

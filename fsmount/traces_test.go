@@ -25,7 +25,7 @@ func (r *repo) replay(t *testing.T, tr *trace, dir, how string) {
 // what they had.
 func TestTracesOnADisk(t *testing.T) {
 	t.Parallel()
-	r := &repo{&mounted{}, "", t.TempDir()}
+	r := &repo{mount: &mounted{}, work: t.TempDir()}
 	for _, tr := range traces(t) {
 		t.Run(tr.name, func(t *testing.T) { r.replay(t, tr, r.work+"/"+tr.name, "calls") })
 	}

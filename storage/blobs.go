@@ -28,7 +28,7 @@ type blobs struct {
 }
 
 func newBlobs(d driver.Driver, log *slog.Logger) *blobs {
-	return &blobs{driver: d, verify: newVerifier(), log: log, seed: maphash.MakeSeed()}
+	return &blobs{driver: d, verify: newVerifier(log), log: log, seed: maphash.MakeSeed()}
 }
 
 // stat describes the content of a canonical digest without reading it.

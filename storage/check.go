@@ -101,6 +101,7 @@ func (r *registry) Check(ctx context.Context, o CheckOptions, fn func(Finding)) 
 		found:    fn,
 		run:      strconv.FormatInt(time.Now().Unix(), 10) + "-" + uuid.NewString(),
 		bad:      map[digest.Digest]error{},
+		unread:   map[string]bool{},
 		uploads:  map[string]bool{},
 		summary:  CheckSummary{Found: map[FindingKind]int{}},
 	}
@@ -132,6 +133,7 @@ type checker struct {
 	run      string // names this check in the quarantine
 
 	bad     map[digest.Digest]error // content that is corrupt or unreadable
+	unread  map[string]bool         // repositories of which something could not be read
 	uploads map[string]bool         // ids of all repositories
 	summary CheckSummary
 }

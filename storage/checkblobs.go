@@ -60,7 +60,13 @@ func (c *checker) content(ctx context.Context, d digest.Digest) error {
 		return err
 	}
 	_, err := c.registry.blobs.stat(ctx, d)
-	if errors.Is(err, ErrBlobUnknown) && c.isAside(ctx, blobPath(d)) {
+	if !errors.Is(err, ErrBlobUnknown) {
+		return err
+	}
+	switch aside, asideErr := c.isAside(ctx, blobPath(d)); {
+	case asideErr != nil:
+		return asideErr
+	case aside:
 		return c.asideContent(ctx, d)
 	}
 	return err
@@ -69,16 +75,19 @@ func (c *checker) content(ctx context.Context, d digest.Digest) error {
 // isAside reports whether a link or content that is missing at its place comes
 // back as soon as anybody asks for it: a collection that was interrupted may
 // have left it so. A repair brings it back.
-func (c *checker) isAside(ctx context.Context, p string) bool {
+func (c *checker) isAside(ctx context.Context, p string) (bool, error) {
 	runs, err := c.registry.sweptRuns(ctx)
 	if err != nil {
-		return false
+		return false, err
 	}
 	run, err := c.registry.findSwept(ctx, runs, p)
 	if err != nil || run == "" {
-		return false
+		return false, err
 	}
-	return !c.options.Repair || c.registry.bringBack(ctx, run, p) == nil
+	if c.options.Repair {
+		err = c.registry.bringBack(ctx, run, p)
+	}
+	return err == nil, err
 }
 
 // asideContent verifies content that was aside, wherever it is now.

@@ -74,6 +74,7 @@ func (c *checker) unreadable(ctx context.Context, p, repo, name string, why erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	c.unread[repo] = true
 	c.report(ctx, Finding{
 		Kind: FindingUnreadable, Damage: true, Repository: repo, Name: name, Path: p, Reason: why.Error(),
 		Remedy: "see to it that it can be read, and check again",

@@ -47,9 +47,15 @@ func (r *repoCheck) checkManifest(ctx context.Context, d digest.Digest, at strin
 	seen := map[digest.Digest]bool{}
 	for _, desc := range parsed.References().RequiredBlobs() {
 		why, ok := r.layers[desc.Digest]
-		if !ok && !seen[desc.Digest] && r.isAside(ctx, linkPath(layersPath(r.repo.name), desc.Digest)) {
-			why, ok = r.content(ctx, desc.Digest), true
-			r.layers[desc.Digest] = why
+		if !ok && !seen[desc.Digest] {
+			link := linkPath(layersPath(r.repo.name), desc.Digest)
+			if ok, err = r.isAside(ctx, link); err != nil {
+				return r.unreadable(ctx, link, r.repo.name, desc.Digest.String(), err)
+			}
+			if ok {
+				why = r.content(ctx, desc.Digest)
+				r.layers[desc.Digest] = why
+			}
 		}
 		if (!ok || why != nil) && !seen[desc.Digest] {
 			lacks = append(lacks, desc.Digest)
@@ -95,6 +101,9 @@ func (r *repoCheck) lackReason(ctx context.Context, d digest.Digest) string {
 // manifest that still lacks one is not repaired.
 func (r *repoCheck) relink(lacks []digest.Digest) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
+		if r.unread[r.repo.name] {
+			return "", errUnread
+		}
 		var lost []string
 		for _, d := range lacks {
 			_, isLinked := r.layers[d] // then with something that nobody may touch
@@ -119,10 +128,13 @@ func (r *repoCheck) relink(lacks []digest.Digest) func(context.Context) (string,
 
 // isOldManifest reports a manifest of registry 2.1.0, which is linked among the
 // layers.
-func (r *repoCheck) isOldManifest(ctx context.Context, d digest.Digest) bool {
+func (r *repoCheck) isOldManifest(ctx context.Context, d digest.Digest) (bool, error) {
 	if why, ok := r.layers[d]; !ok || why != nil {
-		return false
+		return false, nil
 	}
 	_, err := r.repo.manifests().resolveLayer(ctx, d)
-	return err == nil
+	if isAbsent(err) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -110,13 +110,30 @@ func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry,
 		f.Kind, f.Reason = FindingDangling, "it names "+d.String()+", which is damaged"
 		f.Remedy = "the manifest comes first"
 		r.report(ctx, f, nil)
-	case r.isOldManifest(ctx, d):
-		if !old[d] {
-			old[d] = true
-			return r.checkManifest(ctx, d, linkPath(layersPath(r.repo.name), d))
-		}
-	case r.isAside(ctx, linkPath(revisionsPath(r.repo.name), d)):
 	default:
+		return r.checkUnlinked(ctx, tag, d, f, old)
+	}
+	return ctx.Err()
+}
+
+// checkUnlinked checks a tag whose manifest is not linked as one.
+func (r *repoCheck) checkUnlinked(ctx context.Context, tag entry, d digest.Digest, f Finding, old map[digest.Digest]bool) error {
+	isOld, err := r.isOldManifest(ctx, d)
+	if err == nil && isOld {
+		if old[d] {
+			return ctx.Err()
+		}
+		old[d] = true
+		return r.checkManifest(ctx, d, linkPath(layersPath(r.repo.name), d))
+	}
+	aside := false
+	if err == nil {
+		aside, err = r.isAside(ctx, linkPath(revisionsPath(r.repo.name), d))
+	}
+	switch {
+	case err != nil:
+		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
+	case !aside:
 		f.Kind, f.Reason = FindingDangling, "it names "+d.String()+", which the repository does not have"
 		r.report(ctx, f, r.trashTag(tag))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"path"
 	"syscall"
 	"testing"
 
@@ -22,9 +23,17 @@ func TestCheckUnreadable(t *testing.T) {
 		"Tag":      func(*checkedStore) string { return currentLink("app", "v1") },
 		"Blobs":    func(*checkedStore) string { return v2 + "/blobs/sha256" },
 		"Tags":     func(*checkedStore) string { return repos + "/app/_manifests/tags" },
+		"Current":  func(*checkedStore) string { return path.Dir(currentLink("app", "v1")) },
+		"History":  func(s *checkedStore) string { return indexLink("app", "moved", s.two.manifest) },
+		"Revision": func(s *checkedStore) string { return revisionLink("app", s.one.manifest) },
+		"Sets":     func(*checkedStore) string { return repos + "/app/_manifests/revisions" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newCheckedStore(t)
+			if name == "History" { // what it leaves may not pass for all of it
+				put(t, s.driver, currentLink("app", "moved"), "forged")
+				ageLinks(t, s.dir)
+			}
 			before := tree(t, s.driver)
 			d := &unreadableDriver{Driver: s.driver, path: which(s)}
 			findings, summary := checkDriver(t, d, storage.CheckOptions{Repair: true})
@@ -53,6 +62,13 @@ func (d *unreadableDriver) List(ctx context.Context, p string) ([]string, error)
 		return nil, err
 	}
 	return d.Driver.List(ctx, p)
+}
+
+func (d *unreadableDriver) Stat(ctx context.Context, p string) (driver.FileInfo, error) {
+	if err := d.fail(p); err != nil {
+		return driver.FileInfo{}, err
+	}
+	return d.Driver.Stat(ctx, p)
 }
 
 func (d *unreadableDriver) OpenAt(ctx context.Context, p string) (driver.File, error) {

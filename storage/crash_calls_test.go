@@ -39,10 +39,11 @@ func (c *sysCall) String() string {
 }
 
 // hooked lets a hook make each call, or not make it, or fail it. Without a hook
-// the calls are made. Nothing becomes durable: no test that simulates a crash
-// needs it, and it would be most of the time that they take.
+// the calls are made. Nothing becomes durable, unless it is to be: no test that
+// simulates a crash needs it, and it would be most of the time that they take.
 type hooked struct {
-	hook func(c *sysCall, do func() error) error
+	hook    func(c *sysCall, do func() error) error
+	durable bool
 
 	mu     sync.Mutex
 	opened []*os.File
@@ -103,11 +104,21 @@ func (h *hooked) Truncate(f *os.File, size int64) error {
 }
 
 func (h *hooked) Sync(f *os.File) error {
-	return h.make(&sysCall{op: "sync", file: f}, func() error { return nil })
+	return h.make(&sysCall{op: "sync", file: f}, func() error {
+		if !h.durable {
+			return nil
+		}
+		return system.Sync(f)
+	})
 }
 
 func (h *hooked) SyncDir(dir *os.File) error {
-	return h.make(&sysCall{op: "syncdir", dir: dir}, func() error { return nil })
+	return h.make(&sysCall{op: "syncdir", dir: dir}, func() error {
+		if !h.durable {
+			return nil
+		}
+		return system.SyncDir(dir)
+	})
 }
 
 func (h *hooked) Chmod(f *os.File, mode uint32) error {
@@ -133,4 +144,38 @@ func (h *hooked) Unlink(dir *os.File, name string, flags int) error {
 		c.op = "rmdir"
 	}
 	return h.make(c, func() error { return system.Unlink(dir, name, flags) })
+}
+
+// syncKindOf tells syncs apart by what they make durable: see syncKinds. It is
+// the last change of each directory, by path, that is not durable.
+type syncKindOf map[string]string
+
+// of is the kind of a sync, and "" for every other call.
+func (k syncKindOf) of(c *sysCall) string {
+	switch c.op {
+	case "sync":
+		if path.Base(c.file.Name()) == "data" {
+			return "content"
+		}
+		return "link"
+	case "syncdir":
+		return k[c.dir.Name()]
+	}
+	return ""
+}
+
+// made takes note of a call.
+func (k syncKindOf) made(c *sysCall) {
+	switch c.op {
+	case "create", "mkdir", "unlink", "rmdir":
+		k[c.dir.Name()] = c.op
+	case "rename":
+		if c.dir.Name() == c.to.Name() {
+			k[c.dir.Name()] = "rename within"
+			return
+		}
+		k[c.dir.Name()], k[c.to.Name()] = "rename out", "rename in"
+	case "syncdir":
+		delete(k, c.dir.Name())
+	}
 }

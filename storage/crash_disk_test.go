@@ -25,6 +25,7 @@ type disk struct {
 
 	// dropped is a kind of sync that has no effect; see syncKinds.
 	dropped string
+	kinds   syncKindOf
 	// after is called when a call has been made.
 	after func(c *sysCall)
 }
@@ -34,26 +35,30 @@ type inode struct {
 	order        uint64 // in which it was made
 	data, synced []byte
 	names, kept  map[string]*inode // nil for a file
-	changed      string            // what the last change of names was
 }
 
-// syncKinds is the kinds of sync, after what it is that they make durable, and
-// an operation that needs each.
-var syncKinds = []struct{ name, seenBy string }{
-	{"content", "new blob"},                   // the bytes of an upload
-	{"link", "retag"},                         // the bytes of a file that is put whole
-	{"create", "upload, synced and finished"}, // the name of a new file
-	{"mkdir", "mount a blob"},                 // the name of a new directory
-	{"rename in", "new blob"},                 // the new name of what came from another directory
-	{"rename out", "untag"},                   // that its old name is gone
-	{"rename within", "retag"},                // the new name of what was in the same directory
-	{"rmdir", "delete a blob"},                // that the name of a directory is gone
+// syncKinds is the kinds of sync, after what it is that they make durable, with
+// an operation that needs each. journaled says that a file system which keeps a
+// journal needs it too: the syncs that follow the others bring the whole
+// journal to the disk.
+var syncKinds = []struct {
+	name, seenBy string
+	journaled    bool
+}{
+	{"content", "new blob", true},                    // the bytes of an upload
+	{"link", "retag", true},                          // the bytes of a file that is put whole
+	{"create", "upload, synced and finished", false}, // the name of a new file
+	{"mkdir", "mount a blob", false},                 // the name of a new directory
+	{"rename in", "new blob", false},                 // the new name of what came from another directory
+	{"rename out", "untag", false},                   // that its old name is gone
+	{"rename within", "retag", true},                 // the new name of what was in the same directory
+	{"rmdir", "delete a blob", true},                 // that the name of a directory is gone
 }
 
 // newDisk takes all that is in a directory for durable.
 func newDisk(t *testing.T, dir string) *disk {
 	t.Helper()
-	d := &disk{byID: map[uint64]*inode{}}
+	d := &disk{byID: map[uint64]*inode{}, kinds: syncKindOf{}}
 	d.hook = d.call
 	var load func(name string) *inode
 	load = func(name string) *inode {
@@ -95,45 +100,45 @@ func (d *disk) call(c *sysCall, do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
+	if kind := d.kinds.of(c); kind == "" || kind != d.dropped {
+		d.kinds.made(c)
+		if err := d.take(c); err != nil {
+			return err
+		}
+	}
+	if d.after != nil {
+		d.after(c)
+	}
+	return nil
+}
+
+// take takes note of a call.
+func (d *disk) take(c *sysCall) error {
 	switch c.op {
 	case "create", "mkdir":
 		var st unix.Stat_t
 		if err := unix.Fstatat(int(c.dir.Fd()), c.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return err
 		}
-		d.of(c.dir).set(c.name, d.add(st.Ino, c.op == "mkdir"), c.op)
+		d.of(c.dir).set(c.name, d.add(st.Ino, c.op == "mkdir"))
 	case "write":
 		d.of(c.file).write(c.p, c.offset)
 	case "truncate":
 		n := d.of(c.file)
 		n.data = resized(n.data, c.size)
 	case "sync":
-		kind := "link"
-		if path.Base(c.file.Name()) == "data" {
-			kind = "content"
-		}
-		if n := d.of(c.file); d.dropped != kind {
-			n.synced = bytes.Clone(n.data)
-		}
+		n := d.of(c.file)
+		n.synced = bytes.Clone(n.data)
 	case "syncdir":
-		if n := d.of(c.dir); n.changed == "" || d.dropped != n.changed {
-			n.kept, n.changed = maps.Clone(n.names), ""
-		}
+		n := d.of(c.dir)
+		n.kept = maps.Clone(n.names)
 	case "rename":
 		from, to := d.of(c.dir), d.of(c.to)
 		moved := from.names[c.name]
-		if from == to {
-			delete(from.names, c.name)
-			to.set(c.newName, moved, "rename within")
-		} else {
-			from.set(c.name, nil, "rename out")
-			to.set(c.newName, moved, "rename in")
-		}
+		from.set(c.name, nil)
+		to.set(c.newName, moved)
 	case "unlink", "rmdir":
-		d.of(c.dir).set(c.name, nil, c.op)
-	}
-	if d.after != nil {
-		d.after(c)
+		d.of(c.dir).set(c.name, nil)
 	}
 	return nil
 }
@@ -147,12 +152,11 @@ func (d *disk) of(f *os.File) *inode {
 }
 
 // set makes a name another's, or nobody's.
-func (n *inode) set(name string, child *inode, change string) {
+func (n *inode) set(name string, child *inode) {
 	delete(n.names, name)
 	if child != nil {
 		n.names[name] = child
 	}
-	n.changed = change
 }
 
 func (n *inode) write(p []byte, offset int64) {

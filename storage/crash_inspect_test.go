@@ -218,31 +218,47 @@ func see(ctx context.Context, reg storage.Registry) (sight, error) {
 		}
 		for _, tag := range tags {
 			value, err := repo.Tags().Get(ctx, tag)
-			if err != nil {
+			seen[name+" tag "+tag] = value.Digest.String()
+			if isDamage(err) {
+				seen[name+" tag "+tag] = damagedContent
+			} else if err != nil {
 				return err
 			}
-			seen[name+" tag "+tag] = value.Digest.String()
 		}
 		err = repo.Manifests().Enumerate(ctx, func(d digest.Digest) error {
 			parsed, err := repo.Manifests().Get(ctx, d)
-			if err == nil {
+			if isDamage(err) {
+				seen[name+" manifest "+d.String()] = damagedContent
+			} else if err == nil {
 				seen[name+" manifest "+d.String()] = string(parsed.Payload())
 			}
-			return err
+			return ignoreDamage(err)
 		})
 		if err != nil {
 			return err
 		}
 		return repo.Blobs().Enumerate(ctx, func(d digest.Digest) error {
 			content, err := repo.Blobs().Get(ctx, d)
-			if errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrBlobUnknown) {
-				content, err = []byte(damagedContent), nil
+			if isDamage(err) {
+				content = []byte(damagedContent)
 			}
 			seen[name+" blob "+d.String()] = string(content)
-			return err
+			return ignoreDamage(err)
 		})
 	})
 	return seen, err
+}
+
+// isDamage reports whether content, or a link to it, is corrupt or missing.
+func isDamage(err error) bool {
+	return errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrBlobUnknown) || errors.Is(err, storage.ErrManifestUnknown)
+}
+
+func ignoreDamage(err error) error {
+	if isDamage(err) {
+		return nil
+	}
+	return err
 }
 
 // between reports what is neither as it was nor as it was to become.

@@ -3,7 +3,9 @@ package storage_test
 import (
 	"errors"
 	"fmt"
+	"path"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,6 +24,8 @@ type operation struct {
 	index   digest.Digest // of one and two; newScene sets it
 	// damaged is content that is corrupt until the operation is done.
 	damaged digest.Digest
+	// repairs says that much else is damaged until then.
+	repairs bool
 	// holds reports what else is lost after so many steps; it may be nil.
 	holds func(w *world, seen sight, done int) error
 }
@@ -237,6 +241,41 @@ func operations() []*operation {
 			steps: []func(w *world) error{(*world).collect},
 		},
 		{
+			name: "collect what is not tagged",
+			prepare: func(t *testing.T, _ driver.Driver, repo storage.Repository) {
+				push(t, repo, "three", "v3")
+				require.NoError(t, repo.Tags().Untag(t.Context(), "v3"))
+				pushReferrer(t, repo, "signature", imageDigest("three"))
+			},
+			steps: []func(w *world) error{(*world).collectUntagged},
+		},
+		{
+			name:  "remove a repository",
+			steps: []func(w *world) error{(*world).removeApp},
+		},
+		{
+			name: "remove a repository above another",
+			prepare: func(t *testing.T, d driver.Driver, _ storage.Repository) {
+				push(t, repository(t, again(t, d), "app/nested"), "nested", "v1")
+			},
+			steps: []func(w *world) error{(*world).removeApp},
+		},
+		{
+			name: "untag, emptying the trash",
+			prepare: func(t *testing.T, d driver.Driver, repo storage.Repository) {
+				push(t, repo, "three", "v3")
+				require.NoError(t, repo.Tags().Untag(t.Context(), "v3"))
+				ageTrash(t, d)
+			},
+			steps: []func(w *world) error{untag("v1")},
+		},
+		{
+			name:    "repair",
+			prepare: damageEverything,
+			repairs: true,
+			steps:   []func(w *world) error{(*world).repair},
+		},
+		{
 			name: "purge",
 			prepare: func(t *testing.T, _ driver.Driver, repo storage.Repository) {
 				u, err := repo.Blobs().Create(t.Context())
@@ -246,6 +285,35 @@ func operations() []*operation {
 			steps: []func(w *world) error{(*world).purge},
 		},
 	}
+}
+
+// ageTrash makes all that is in the trash old enough to go.
+func ageTrash(t *testing.T, d driver.Driver) {
+	t.Helper()
+	entries, err := d.List(t.Context(), trash)
+	require.NoError(t, err)
+	require.NotEmpty(t, entries)
+	for i, entry := range entries {
+		aged := fmt.Sprintf("%s/%d-%d", trash, time.Now().Add(-48*time.Hour).Unix(), i)
+		require.NoError(t, driver.MoveDir(t.Context(), d, entry, aged))
+	}
+}
+
+// damageEverything leaves damage of each kind that a repair deals with in its
+// own way.
+func damageEverything(t *testing.T, d driver.Driver, repo storage.Repository) {
+	ctx := t.Context()
+	push(t, repo, "three", "v3")
+	lost := push(t, repo, "four", "lost")
+	require.NoError(t, repo.Tags().Tag(ctx, "torn", imageDigest("one")))
+	overwrite(t, d, dataPath(digest.FromBytes(loose)), 0, []byte("WRONG"))
+	overwrite(t, d, dataPath(lost.manifest), 0, []byte("WRONG"))
+	require.NoError(t, d.Delete(ctx, path.Dir(currentLink("app", "torn"))))
+	put(t, d, revisionLink("app", imageDigest("three")), "forged")
+	config, layer, _ := image("one")
+	put(t, d, layerLink("app", digest.FromBytes(config)), "forged")
+	require.NoError(t, d.Delete(ctx, path.Dir(layerLink("app", digest.FromBytes(layer)))))
+	put(t, d, strays[0], "what no registry puts there")
 }
 
 // renameHolds reports that what a tag named has no name. from names it first.

@@ -29,6 +29,7 @@ type world struct {
 	again  bool           // a step may have been begun before
 	upload string         // the id of the upload under way
 	held   storage.Upload // the same, where a step has left it open
+	passed func()         // called when a removal has been made already; may be nil
 }
 
 // enter opens the registry of a directory as a new process does.
@@ -80,10 +81,13 @@ func (w *world) run(done int) (int, error) {
 
 // gone passes over an error that says a removal has been made already.
 func (w *world) gone(err error) error {
-	if w.again && errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if !w.again || !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	if w.passed != nil {
+		w.passed()
+	}
+	return nil
 }
 
 // put pushes a blob in two writes.
@@ -162,10 +166,33 @@ func (w *world) purge() error {
 	return err
 }
 
-// collect removes what nothing needs, and reports what it cannot read.
-func (w *world) collect() error {
+// removeApp removes the repository app.
+func (w *world) removeApp() error {
+	return w.gone(w.reg.(storage.RepositoryRemover).RemoveRepository(w.ctx, "app"))
+}
+
+// repair repairs all that is damaged.
+func (w *world) repair() error {
 	var damage error
-	_, err := w.reg.(storage.Collector).Collect(w.ctx, storage.CollectOptions{Offline: true}, func(c storage.Collected) {
+	_, err := w.reg.(storage.Checker).Check(w.ctx, storage.CheckOptions{Repair: true}, func(f storage.Finding) {
+		if f.Damage && !f.Repaired {
+			damage = fmt.Errorf("%w: %s: %s: %s", errDamage, f.Path, f.Reason, f.Remedy)
+		}
+	})
+	return errors.Join(damage, err)
+}
+
+// collect removes what nothing needs, and reports what it cannot read.
+func (w *world) collect() error { return w.collectBy(storage.CollectOptions{Offline: true}) }
+
+// collectUntagged removes manifests too that no tag leads to.
+func (w *world) collectUntagged() error {
+	return w.collectBy(storage.CollectOptions{Offline: true, Untagged: true})
+}
+
+func (w *world) collectBy(o storage.CollectOptions) error {
+	var damage error
+	_, err := w.reg.(storage.Collector).Collect(w.ctx, o, func(c storage.Collected) {
 		if c.Err != nil {
 			damage = fmt.Errorf("%w: %s: %w", errDamage, c.Path, c.Err)
 		}
@@ -173,9 +200,9 @@ func (w *world) collect() error {
 	return errors.Join(damage, err)
 }
 
-// errDamage says that a collection came to its end, and kept what it could not
-// read, or could not make sense of without what it could not read.
-var errDamage = errors.New("the collection found damage")
+// errDamage says that a collection, or a repair, came to its end, and left as it
+// is what it could not read, or could not make sense of without that.
+var errDamage = errors.New("damage is left")
 
 // check reports damage that a check of the store finds.
 func (w *world) check() error {
@@ -252,7 +279,7 @@ func (s *scene) copy(t *testing.T) string {
 // it makes the steps that are left, and the last one in any case, which must
 // lead where the operation leads.
 func (s *scene) judge(dir string, w world, done int) error {
-	if _, err := inspect(dir, s.damaged(done)); err != nil {
+	if err := s.inspect(dir, done); err != nil {
 		return err
 	}
 	next, err := s.op.enter(w.ctx, dir, &hooked{})
@@ -263,7 +290,7 @@ func (s *scene) judge(dir string, w world, done int) error {
 	if err := s.compare(next, done); err != nil {
 		return err
 	}
-	if next.reg != nil && s.damaged(done) == "" {
+	if next.reg != nil && s.isWhole(done) {
 		if err := next.check(); err != nil {
 			return err
 		}
@@ -311,6 +338,21 @@ func (s *scene) end(dir string, w *world) error {
 		maps.DeleteFunc(of, func(key, _ string) bool { return strings.Contains(key, " blob ") })
 	}
 	return after.between(seen, seen)
+}
+
+// isWhole reports whether nothing may be damaged after so many steps.
+func (s *scene) isWhole(done int) bool {
+	return done == len(s.op.steps) || s.op.damaged == "" && !s.op.repairs
+}
+
+// inspect reports what the files of a store say that they must not, after so
+// many steps.
+func (s *scene) inspect(dir string, done int) error {
+	if s.op.repairs && !s.isWhole(done) {
+		return nil
+	}
+	_, err := inspect(dir, s.damaged(done))
+	return err
 }
 
 // damaged is the content that need not be right after so many steps.

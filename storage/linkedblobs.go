@@ -184,7 +184,9 @@ func openAs(ctx context.Context, content *blobs, d, canonical digest.Digest) (Bl
 	return content.open(ctx, canonical, d)
 }
 
-// readBlob returns the whole of a blob of at most limit bytes.
+// readBlob returns the whole of a blob of at most limit bytes. It is verified
+// once more: decisions hang on what is so small, such as what is garbage, and
+// the bytes may have come by another way than when the blob was opened.
 func readBlob(blob Blob, limit int64) ([]byte, error) {
 	size := blob.Descriptor().Size
 	if size > limit {
@@ -196,6 +198,9 @@ func readBlob(blob Blob, limit int64) ([]byte, error) {
 		err = nil
 	} else if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
+	}
+	if d := blob.Descriptor().Digest; err == nil && digest.IsCanonical(d) && digest.FromBytes(p) != d {
+		err = fmt.Errorf("%w: %s was read as something else", ErrCorrupt, d)
 	}
 	return p[:n], err
 }

@@ -21,6 +21,8 @@ const (
 var (
 	// errByHand says that what is no file and no directory cannot be moved.
 	errByHand = errors.New("a symlink or a special file must be removed by hand")
+	// errUnread says that what seems not to be there may only not be seen.
+	errUnread = errors.New("something in the repository cannot be read")
 	// errNoContent says that there is not a single blob.
 	errNoContent = errors.New("the store has no content at all: is all of it mounted?")
 )
@@ -109,6 +111,9 @@ func (c *checker) rewriteLink(set links, d digest.Digest, e entry) func(context.
 // trashTag takes a tag away whose value is lost.
 func (r *repoCheck) trashTag(tag entry) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
+		if r.unread[r.repo.name] {
+			return "", errUnread
+		}
 		dst, err := r.registry.moveToTrash(ctx, tag.path, path.Join(r.repo.name, tag.name))
 		return "moved the tag to " + dst, err
 	}
@@ -117,6 +122,9 @@ func (r *repoCheck) trashTag(tag entry) func(context.Context) (string, error) {
 // restoreTag gives a tag the only value that it has ever had.
 func (r *repoCheck) restoreTag(tag entry, d digest.Digest) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
+		if r.unread[r.repo.name] {
+			return "", errUnread
+		}
 		return "set it to " + d.String() + ", its only value ever",
 			r.registry.driver.PutContent(ctx, currentPath(tag.path), []byte(d))
 	}

@@ -218,6 +218,9 @@ func (t *tags) rename(ctx context.Context, from, to string) error {
 	if err := t.repo.manifests().name(ctx, value.Digest); err != nil {
 		return err
 	}
+	if _, err := t.repo.manifests().Stat(ctx, value.Digest); err != nil {
+		return err // a new name is not for what leads nowhere
+	}
 	if err := t.set(ctx, to, value.Digest); err != nil {
 		return err
 	}

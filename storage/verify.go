@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"registryfs/digest"
@@ -23,10 +25,15 @@ const (
 // errChanged says that a file was replaced or written to during a pass.
 var errChanged = fmt.Errorf("%w: it changes while it is read", ErrCorrupt)
 
+// errPanic says that a verification ended in a way that no content is to bring
+// about.
+var errPanic = errors.New("storage: the verification panicked")
+
 // verifier checks stored content against digests, and remembers what it found
 // for as long as the file stays as it was.
 type verifier struct {
 	slots chan struct{} // bounds the passes that run at once
+	log   *slog.Logger
 
 	mu       sync.Mutex
 	verdicts map[digest.Digest]verdict
@@ -55,8 +62,9 @@ type pass struct {
 	waiters int
 }
 
-func newVerifier() *verifier {
+func newVerifier(log *slog.Logger) *verifier {
 	return &verifier{
+		log:      log,
 		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
 		verdicts: map[digest.Digest]verdict{},
 		passes:   map[passKey]*pass{},
@@ -152,7 +160,15 @@ func (v *verifier) begin(ctx context.Context, key passKey, open func(context.Con
 	return p
 }
 
-func (v *verifier) run(ctx context.Context, key passKey, open func(context.Context) (driver.File, error)) error {
+// run is a pass. Nobody above it would catch a panic, which would take all
+// others that use the process with it.
+func (v *verifier) run(ctx context.Context, key passKey, open func(context.Context) (driver.File, error)) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanic, p)
+			v.log.Error("panic", "digest", key.digest, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
 	select {
 	case v.slots <- struct{}{}:
 		defer func() { <-v.slots }()
