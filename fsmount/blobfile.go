@@ -82,7 +82,9 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 		return h, nil
 	}
 	b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest) // it was followed to read
-	blob, err := b.fs.openContent(ctx, b.repo, b.digest)
+	h, err := b.fs.openReader(b.path(), func() (openContent, error) {
+		return b.fs.openContent(ctx, b.repo, b.digest)
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		// The kernel knows the name from before; told this, it looks again.
 		return nil, syscall.ESTALE
@@ -91,7 +93,7 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 		return nil, b.fs.fail(&req.Header, "open", b.path(), err)
 	}
 	resp.Flags |= fuse.OpenKeepCache
-	return &contentReader{b.fs, b.path(), blob}, nil
+	return h, nil
 }
 
 // openForWriting begins a re-push of the content, or, where the thread came

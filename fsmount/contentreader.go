@@ -13,16 +13,31 @@ import (
 type contentReader struct {
 	fs      *fileSystem
 	path    string
-	content interface {
-		io.ReaderAt
-		io.Closer
-	}
+	content openContent
+}
+
+type openContent interface {
+	io.ReaderAt
+	io.Closer
 }
 
 var (
 	_ fusefs.HandleReader   = (*contentReader)(nil)
 	_ fusefs.HandleReleaser = (*contentReader)(nil)
 )
+
+// openReader opens content for reading.
+func (f *fileSystem) openReader(path string, open func() (openContent, error)) (*contentReader, error) {
+	if err := f.files.take(readerFiles); err != nil {
+		return nil, err
+	}
+	content, err := open()
+	if err != nil {
+		f.files.give(readerFiles)
+		return nil, err
+	}
+	return &contentReader{f, path, content}, nil
+}
 
 func (h *contentReader) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
 	return h.fs.read(ctx, req, resp, h.path, h)
@@ -33,5 +48,6 @@ func (h *contentReader) readAt(ctx context.Context, p []byte, off int64) (int, e
 }
 
 func (h *contentReader) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
+	defer h.fs.files.give(readerFiles)
 	return h.content.Close()
 }

@@ -74,8 +74,15 @@ func (c controlFile) content() []byte {
 	return c.fs.failures.content()
 }
 
+func (c controlFile) size() int {
+	if c.name == controlErrors {
+		return c.fs.failures.length()
+	}
+	return len(c.content())
+}
+
 func (c controlFile) Attr(ctx context.Context, a *fuse.Attr) error {
-	c.fs.fileAttr(a, c.inode(), int64(len(c.content())))
+	c.fs.fileAttr(a, c.inode(), int64(c.size()))
 	a.Mode = 0o600
 	a.Valid = 0
 	return nil

@@ -3,18 +3,25 @@ package fsmount
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// maxFailures is how many lines .registryfs/errors keeps.
-const maxFailures = 1000
+const (
+	// maxFailures is how many lines .registryfs/errors keeps.
+	maxFailures = 1000
+	// maxFailuresSize is how many bytes it keeps. One line may be longer: it
+	// lists all that a manifest lacks.
+	maxFailuresSize = 1 << 20
+)
 
 // failures is the last failures, in the order in which they came.
 type failures struct {
 	mu    sync.Mutex
 	lines []string
+	size  int // of all lines
 }
 
 // add takes note of a failure: time, pid, operation, path, reason in words.
@@ -24,10 +31,21 @@ func (f *failures) add(when time.Time, pid uint32, op, path, reason string) {
 		strings.Join(strings.Fields(reason), " "))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.lines) == maxFailures {
-		f.lines = append(f.lines[:0], f.lines[1:]...)
-	}
 	f.lines = append(f.lines, line)
+	f.size += len(line)
+	old := 0
+	for old < len(f.lines)-1 && (len(f.lines)-old > maxFailures || f.size > maxFailuresSize) {
+		f.size -= len(f.lines[old])
+		old++
+	}
+	f.lines = slices.Delete(f.lines, 0, old)
+}
+
+// length is the size in bytes of the file.
+func (f *failures) length() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.size
 }
 
 // content is the text of the file.

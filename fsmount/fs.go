@@ -38,6 +38,7 @@ type fileSystem struct {
 	handles   *handles
 	pending   *pending
 	links     *namedLinks
+	files     *openFiles
 	layouts   *layouts
 
 	loop     *loop.Loop // nil without a kernel
@@ -74,6 +75,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		handles:   newHandles(),
 		pending:   newPending(),
 		links:     newNamedLinks(),
+		files:     newOpenFiles(),
 		layouts:   newLayouts(),
 	}
 }
@@ -146,7 +148,7 @@ func (f *fileSystem) newStaging(repo string) (*staging, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &staging{repo: r}, nil
+	return &staging{repo: r, files: f.files}, nil
 }
 
 // isClosing reports whether files can no longer be opened for writing.

@@ -155,7 +155,17 @@ func (d repoDir) Mkdir(ctx context.Context, req *fuse.MkdirRequest) (fusefs.Node
 	if err := storage.CheckName(name); err != nil {
 		return nil, d.fs.fail(&req.Header, "mkdir", join(d.path, req.Name), err)
 	}
-	d.fs.waiting.add(name)
+	err := d.fs.waiting.add(name)
+	if err != nil {
+		d.fs.waiting.prune(func(name string) bool {
+			_, err := d.fs.registry.Stat(ctx, name)
+			return err == nil
+		})
+		err = d.fs.waiting.add(name)
+	}
+	if err != nil {
+		return nil, d.fs.fail(&req.Header, "mkdir", join(d.path, req.Name), err)
+	}
 	return d.fs.directory(name, d.fs.waiting.generation(name)), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"registryfs/digest"
 	"registryfs/storage"
@@ -14,12 +15,19 @@ import (
 // copyBuffer is the size in bytes of the pieces in which content is copied.
 const copyBuffer = 1 << 20
 
+// maxFileSize is the size in bytes of the largest file that can be written: one
+// with a hole of more could be made at once, and would be hashed for hours.
+const maxFileSize = 1 << 40
+
+var errFileTooLarge = refuse(syscall.EFBIG, "a file has at most 1 TiB")
+
 // staging is the bytes of a file being written. They are an upload of the
 // repository, begun with the first byte. Publishing ends the upload; what is
 // written after that goes into a new one, which begins as a copy, so that a
 // published blob never changes. All methods may be called concurrently.
 type staging struct {
-	repo storage.Repository
+	repo  storage.Repository
+	files *openFiles
 
 	mu      sync.Mutex
 	upload  storage.Upload // nil before the first byte and after publication
@@ -35,6 +43,9 @@ func (s *staging) writeAt(ctx context.Context, p []byte, off int64) (int, error)
 	defer s.mu.Unlock()
 	if err := s.begin(ctx); err != nil {
 		return 0, err
+	}
+	if off > maxFileSize-int64(len(p)) {
+		return 0, errFileTooLarge
 	}
 	n, err := s.upload.WriteAt(p, off)
 	if n > 0 {
@@ -68,6 +79,9 @@ func (s *staging) truncate(ctx context.Context, size int64) error {
 	defer s.mu.Unlock()
 	if size == s.size {
 		return s.err
+	}
+	if size > maxFileSize {
+		return errFileTooLarge
 	}
 	if size == 0 && s.upload == nil {
 		s.base, s.initial = "", nil // nothing to copy
@@ -161,6 +175,7 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) error {
 	// An upload that was a blob already, when what finished it was killed, has
 	// no bytes of its own left.
 	s.upload, s.base, s.size, s.changed = nil, desc.Digest, desc.Size, false
+	s.files.give(writerFiles)
 	return nil
 }
 
@@ -180,6 +195,7 @@ func (s *staging) drop(ctx context.Context) error {
 	if u == nil {
 		return nil
 	}
+	defer s.files.give(writerFiles)
 	return u.Cancel(ctx)
 }
 
@@ -192,6 +208,7 @@ func (s *staging) keep() (id string, err error) {
 	if u == nil {
 		return "", nil
 	}
+	defer s.files.give(writerFiles)
 	s.upload, s.err = nil, refuse(errClosing, "the file has been kept as upload "+u.ID())
 	return u.ID(), u.Close()
 }
@@ -203,12 +220,17 @@ func (s *staging) begin(ctx context.Context) error {
 	}
 	// Not for a signal to end: no program expects that of a write.
 	ctx = context.WithoutCancel(ctx)
-	u, err := s.repo.Blobs().Create(ctx)
-	if err != nil {
+	if err := s.files.take(writerFiles); err != nil {
 		return err
 	}
-	if err := s.copyBase(ctx, u); err != nil {
-		u.Cancel(ctx)
+	u, err := s.repo.Blobs().Create(ctx)
+	if err == nil {
+		if err = s.copyBase(ctx, u); err != nil {
+			u.Cancel(ctx)
+		}
+	}
+	if err != nil {
+		s.files.give(writerFiles)
 		return err
 	}
 	s.upload, s.base, s.initial = u, "", nil

@@ -166,9 +166,9 @@ func TestRecentIsBounded(t *testing.T) {
 
 func TestWaiting(t *testing.T) {
 	w := newWaiting()
-	w.add("a")
-	w.add("a/b")
-	w.add("ab")
+	for _, name := range []string{"a", "a/b", "ab"} {
+		require.NoError(t, w.add(name))
+	}
 	require.ElementsMatch(t, []string{"a", "ab"}, w.below(""))
 	require.Equal(t, []string{"a/b"}, w.below("a"))
 	require.False(t, w.remove("a"), "others wait below")

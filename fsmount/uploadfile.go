@@ -62,11 +62,11 @@ func (u uploadFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.
 	}
 	resp.Flags |= fuse.OpenDirectIO // it grows without the kernel's doing
 	if req.Flags.IsReadOnly() {
-		content, err := blobs.OpenUpload(ctx, u.id)
+		h, err := u.fs.openReader(u.path(), func() (openContent, error) { return blobs.OpenUpload(ctx, u.id) })
 		if err != nil {
 			return nil, u.fs.fail(&req.Header, "open", u.path(), err)
 		}
-		return &contentReader{u.fs, u.path(), content}, nil
+		return h, nil
 	}
 	h, err := u.resume(ctx, blobs, req.Header.Pid)
 	if err != nil {
@@ -80,12 +80,16 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 	if u.fs.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
-	upload, err := u.take(ctx, blobs)
+	bytes, err := u.fs.newStaging(u.place.repo)
 	if err != nil {
 		return nil, err
 	}
-	bytes, err := u.fs.newStaging(u.place.repo)
+	if err := u.fs.files.take(writerFiles); err != nil {
+		return nil, err
+	}
+	upload, err := u.take(ctx, blobs)
 	if err != nil {
+		u.fs.files.give(writerFiles)
 		return nil, err
 	}
 	bytes.upload, bytes.size = upload, upload.Size()

@@ -1,10 +1,17 @@
 package fsmount
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
+
+// maxWaiting is how many repositories may be made with mkdir before they get
+// content.
+const maxWaiting = 10_000
 
 // waiting is the repositories and namespaces that were made with mkdir and
 // hold nothing yet. They live in the mount alone.
@@ -24,10 +31,29 @@ func (w *waiting) has(name string) bool {
 	return w.names[name]
 }
 
-func (w *waiting) add(name string) {
+// add takes a name in, unless there are too many.
+func (w *waiting) add(name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.names) >= maxWaiting && !w.names[name] {
+		return refuse(syscall.ENOSPC, "too many repositories wait for content")
+	}
 	w.names[name] = true
+	return nil
+}
+
+// prune takes out the names that wait no longer. What they name stays as it is.
+func (w *waiting) prune(hasCome func(name string) bool) {
+	w.mu.Lock()
+	names := slices.Collect(maps.Keys(w.names))
+	w.mu.Unlock()
+	for _, name := range names {
+		if hasCome(name) {
+			w.mu.Lock()
+			delete(w.names, name)
+			w.mu.Unlock()
+		}
+	}
 }
 
 // remove takes a name out, unless others wait below it, and reports whether it

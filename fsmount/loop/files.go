@@ -31,6 +31,9 @@ func handleOf(req fuse.Request) (fuse.HandleID, bool) {
 }
 
 func (c *call) open(ctx context.Context, r *fuse.OpenRequest) (func(), error) {
+	if c.loop.handles.areTooMany() {
+		return nil, syscall.ENFILE
+	}
 	s := &fuse.OpenResponse{}
 	h := &handle{Handle: c.node.Node}
 	if n, ok := c.node.Node.(fusefs.NodeOpener); ok {

@@ -7,6 +7,9 @@ import (
 	fusefs "bazil.org/fuse/fs"
 )
 
+// maxHandles is how many files and directories can be open at once.
+const maxHandles = 1 << 17
+
 // handle is a file or a directory that is open.
 type handle struct {
 	fusefs.Handle
@@ -34,6 +37,14 @@ func (hs *handles) add(h *handle) fuse.HandleID {
 	hs.last++
 	hs.byID[hs.last] = h
 	return hs.last
+}
+
+// areTooMany is asked before one more is opened: those that are being opened
+// meanwhile go beyond the limit.
+func (hs *handles) areTooMany() bool {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return len(hs.byID) >= maxHandles
 }
 
 // get is the handle of a number, or nil.

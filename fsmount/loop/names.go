@@ -70,6 +70,9 @@ func (c *call) create(ctx context.Context, r *fuse.CreateRequest) (func(), error
 	if !ok {
 		return nil, syscall.EPERM // after ENOSYS the kernel would try MKNOD
 	}
+	if c.loop.handles.areTooMany() {
+		return nil, syscall.ENFILE
+	}
 	s := &fuse.CreateResponse{}
 	made, opened, err := n.Create(ctx, r, s)
 	if err != nil {

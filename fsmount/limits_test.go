@@ -1,0 +1,158 @@
+package fsmount
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bazil.org/fuse"
+	"github.com/stretchr/testify/require"
+
+	"registryfs/digest"
+)
+
+func TestOpenFilesAreLimited(t *testing.T) {
+	require.Equal(t, 32, openFilesOf(64), "half of few")
+	require.Equal(t, 10_000-reservedFiles, openFilesOf(10_000))
+	require.Equal(t, maxOpenFiles, openFilesOf(1<<30))
+	require.Zero(t, openFilesOf(0))
+
+	f := newTestFileSystem(t, Options{})
+	f.files.max = readerFiles + writerFiles
+	_, image := f.putImage(t, "app", "v1")
+	node := blobFile{f, "app", image}
+	open := func() (*contentReader, error) {
+		h, err := node.Open(t.Context(), &fuse.OpenRequest{Header: *me(), Flags: fuse.OpenReadOnly}, &fuse.OpenResponse{})
+		if err != nil {
+			return nil, err
+		}
+		return h.(*contentReader), nil
+	}
+	write := func(h *writeHandle) error {
+		return h.Write(t.Context(), &fuse.WriteRequest{Header: *me(), Data: []byte("x")}, &fuse.WriteResponse{})
+	}
+	reader, err := open()
+	require.NoError(t, err)
+	one, two := f.createFile(t, "_blobs", "one"), f.createFile(t, "_blobs", "two")
+	require.NoError(t, write(one))
+	require.Equal(t, syscall.EMFILE, write(two))
+	_, err = open()
+	require.Equal(t, syscall.EMFILE, err)
+	require.Contains(t, string(f.failures.content()), "ulimit")
+
+	require.NoError(t, one.flush(t, me().Pid), "which is published, and not open any more")
+	require.NoError(t, write(two), "a failure to begin is not final")
+	require.NoError(t, two.Release(t.Context(), &fuse.ReleaseRequest{}))
+	require.NoError(t, reader.Release(t.Context(), &fuse.ReleaseRequest{}))
+	for range 10 { // what fails takes nothing
+		missing := blobFile{f, "app", digest.FromBytes([]byte("missing"))}
+		_, err := missing.Open(t.Context(), &fuse.OpenRequest{Header: *me()}, &fuse.OpenResponse{})
+		require.Equal(t, syscall.ESTALE, err)
+	}
+	require.NoError(t, one.Release(t.Context(), &fuse.ReleaseRequest{}))
+	require.Zero(t, f.files.used)
+}
+
+// Each way in which what was written ends gives back what it took.
+func TestOpenFilesAreGivenBack(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	blobs := place{repo: "app", view: viewBlobs}
+	for name, end := range map[string]func(h *writeHandle) error{
+		"publish": func(h *writeHandle) error { return h.flush(t, me().Pid) },
+		"drop":    func(h *writeHandle) error { return h.bytes.drop(t.Context()) },
+		"keep": func(h *writeHandle) error {
+			_, err := h.bytes.keep()
+			return err
+		},
+	} {
+		h := f.createFile(t, "_blobs", name)
+		h.writeString(t, name)
+		require.Equal(t, writerFiles, f.files.used)
+		require.NoError(t, end(h))
+		require.Zero(t, f.files.used, name)
+		require.NoError(t, h.Release(t.Context(), &fuse.ReleaseRequest{}))
+		require.Zero(t, f.files.used, name)
+	}
+	uploads := f.uploads(t)
+	require.Len(t, uploads, 1)
+	up := uploadFile{f, place{repo: "app", view: viewUploads}, uploads[0].ID}
+	h, err := up.Open(t.Context(), &fuse.OpenRequest{Header: *me(), Flags: fuse.OpenReadWrite}, &fuse.OpenResponse{})
+	require.NoError(t, err)
+	require.Equal(t, writerFiles, f.files.used)
+	_, err = up.Open(t.Context(), &fuse.OpenRequest{Header: *me(), Flags: fuse.OpenReadWrite}, &fuse.OpenResponse{})
+	require.Equal(t, syscall.EBUSY, err)
+	require.Equal(t, writerFiles, f.files.used)
+	require.NoError(t, h.(*writeHandle).Release(t.Context(), &fuse.ReleaseRequest{}))
+	require.Zero(t, f.files.used)
+	_, named := f.names.get(blobs, "publish")
+	require.True(t, named)
+}
+
+func TestFileSizeIsLimited(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	h := f.createFile(t, "_blobs", "f")
+	write := func(off int64) error {
+		return h.Write(t.Context(), &fuse.WriteRequest{Header: *me(), Data: []byte("x"), Offset: off}, &fuse.WriteResponse{})
+	}
+	truncate := func(size uint64) error {
+		return h.file.Setattr(t.Context(), &fuse.SetattrRequest{Header: *me(), Valid: fuse.SetattrSize, Size: size}, &fuse.SetattrResponse{})
+	}
+	require.NoError(t, write(0))
+	require.Equal(t, syscall.EFBIG, write(maxFileSize))
+	require.Equal(t, syscall.EFBIG, write(1<<62))
+	require.Equal(t, syscall.EFBIG, truncate(maxFileSize+1))
+	require.NoError(t, truncate(maxFileSize))
+	require.NoError(t, truncate(1))
+	require.NoError(t, h.flush(t, me().Pid), "and nothing is lost")
+	require.True(t, f.hasBlob(t, "x"))
+}
+
+func TestFailuresAreLimited(t *testing.T) {
+	var f failures
+	long := strings.Repeat("x", maxFailuresSize/4)
+	for i := range 10 {
+		f.add(time.Now(), 1, "close", "/a", fmt.Sprint(i, " ", long))
+	}
+	require.LessOrEqual(t, f.length(), maxFailuresSize)
+	require.Len(t, f.content(), f.length())
+	require.Contains(t, string(f.content()), "/a 9 ")
+	require.NotContains(t, string(f.content()), "/a 6 ")
+	longer := strings.Repeat("y", 2*maxFailuresSize)
+	f.add(time.Now(), 1, "close", "/a", longer)
+	require.Contains(t, string(f.content()), longer, "the last is there, whatever its length")
+	require.Equal(t, 1, strings.Count(string(f.content()), "\n"))
+}
+
+func TestWaitingIsLimited(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	root, err := f.Root()
+	require.NoError(t, err)
+	mkdir := func(name string) error {
+		_, err := root.(repoDir).Mkdir(t.Context(), &fuse.MkdirRequest{Header: *me(), Name: name})
+		return err
+	}
+	for i := range maxWaiting {
+		require.NoError(t, mkdir(fmt.Sprint("repo", i)))
+	}
+	require.NoError(t, mkdir("repo5"), "which is there")
+	require.Equal(t, syscall.ENOSPC, mkdir("one-more"))
+	f.putImage(t, "repo7", "v1")
+	require.NoError(t, mkdir("one-more"), "repo7 waits no longer")
+	require.Equal(t, syscall.ENOSPC, mkdir("another"))
+	_, err = f.lookup(t.Context(), "repo7", "_tags", "v1")
+	require.NoError(t, err)
+}
+
+func TestSizesAreLimited(t *testing.T) {
+	c := newContent()
+	d := func(i int) digest.Digest { return digest.Digest(fmt.Sprintf("sha256:%064x", i)) }
+	for i := range maxSizes + 10 {
+		c.setSize(d(i), int64(i))
+	}
+	require.Len(t, c.sizes, maxSizes)
+	size, ok := c.size(d(maxSizes + 9))
+	require.True(t, ok)
+	require.Equal(t, int64(maxSizes+9), size)
+}
