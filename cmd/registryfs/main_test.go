@@ -31,6 +31,7 @@ var roles = map[string]func(in io.Reader, out io.Writer) error{
 	"write":  write,
 	"look":   look,
 	"follow": readTagForever,
+	"crowd":  crowd,
 }
 
 func TestMain(m *testing.M) {

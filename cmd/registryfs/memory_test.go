@@ -90,13 +90,16 @@ func TestMemoryIsBoundedForManyCopies(t *testing.T) {
 // memory of its own.
 func startPlainServer(t *testing.T, args ...string) *server {
 	t.Helper()
+	return startServerBy(t, exec.Command(plainProgram(t), append([]string{"mount"}, args...)...))
+}
+
+// plainProgram is the program without the race detector.
+func plainProgram(t *testing.T) string {
+	t.Helper()
 	plain := filepath.Join(t.TempDir(), "registryfs")
 	out, err := exec.Command("go", "build", "-o", plain, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	raced := program
-	defer func() { program = raced }()
-	program = plain
-	return startServer(t, args...)
+	return plain
 }
 
 // measure requires that a server stays below the limit while do runs.
