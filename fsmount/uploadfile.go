@@ -103,7 +103,7 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 func (u uploadFile) take(ctx context.Context, blobs storage.BlobStore) (storage.Upload, error) {
 	upload, err := blobs.Resume(ctx, u.id)
 	if errors.Is(err, storage.ErrUploadBusy) && u.fs.handles.released(ctx, u) {
-		if err := u.fs.giveUp(u.id); err != nil {
+		if err := u.fs.giveUp(ctx, u.id); err != nil {
 			return nil, err
 		}
 		return blobs.Resume(ctx, u.id)
@@ -113,11 +113,14 @@ func (u uploadFile) take(ctx context.Context, blobs storage.BlobStore) (storage.
 
 // giveUp takes its name from a temporary that nobody has open, such as that of
 // a program that was killed, and leaves its bytes as the upload that they are.
-func (f *fileSystem) giveUp(id string) error {
+func (f *fileSystem) giveUp(ctx context.Context, id string) error {
 	for _, file := range f.names.files() {
 		t := file.goal()
-		if t.means != aScratch || file.content().uploadID() != id || file.handles() > 0 {
+		if t.means != aScratch || file.content().uploadID() != id {
 			continue
+		}
+		if !f.handles.released(ctx, file) || file.handles() > 0 {
+			return nil
 		}
 		f.names.remove(t.place, t.name, local{file: file})
 		_, err := file.content().keep()
