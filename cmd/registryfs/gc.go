@@ -79,9 +79,9 @@ func collect(ctx context.Context, arg string, o storage.CollectOptions, report *
 		return fmt.Errorf("%s: %w: mount it with --exclusive if only that mount writes to it, "+
 			"or end all that writes and add --offline, or see with --dry-run what would go", arg, err)
 	case errors.Is(err, storage.ErrInUse) && o.Offline:
-		err = inUse(src, err, "end that first, or run gc without --offline beside a mount made with --exclusive")
-	default:
-		err = inUse(src, err, "try again")
+		return inUse(src, err, "end that first, or run gc without --offline beside a mount made with --exclusive")
+	case errors.Is(err, storage.ErrInUse) && summary.Repositories == 0:
+		return inUse(src, err, "try again")
 	}
 	report.end(summary, o.DryRun)
 	return errors.Join(err, report.failed)

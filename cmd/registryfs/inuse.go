@@ -21,8 +21,8 @@ func inUse(src source, err error, remedy string) error {
 	if !errors.Is(err, storage.ErrInUse) {
 		return err
 	}
-	who := ""
-	if pids := lockHolders(filepath.Join(src.dir, storeDir), filepath.Join(src.dir, storeDir, "repositories")); len(pids) > 0 {
+	who := "" // the mark of an exclusive mount tells
+	if pids := lockHolders(filepath.Join(src.dir, storeDir), filepath.Join(src.dir, storeDir, "repositories")); len(pids) > 0 && !strings.Contains(err.Error(), pids[0]) {
 		who = ", held by process " + strings.Join(pids, ", ")
 	}
 	return fmt.Errorf("%s: %w%s: %s", src.name, err, who, remedy)
