@@ -40,6 +40,7 @@ type fileSystem struct {
 	links     *namedLinks
 	files     *openFiles
 	layouts   *layouts
+	changes   *changes
 
 	loop     *loop.Loop // nil without a kernel
 	closing  atomic.Bool
@@ -59,8 +60,9 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	changes := newChanges()
 	return &fileSystem{
-		registry:  reg,
+		registry:  storage.Wrap(reg, changes.watch),
 		options:   o,
 		log:       o.Logger,
 		mounted:   time.Now(),
@@ -77,6 +79,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		links:     newNamedLinks(),
 		files:     newOpenFiles(),
 		layouts:   newLayouts(),
+		changes:   changes,
 	}
 }
 

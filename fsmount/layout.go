@@ -14,13 +14,14 @@ import (
 
 // layouts is what the mount knows of its repositories as OCI image layouts.
 type layouts struct {
-	facts *manifestFacts
-	bases *indexBases
-	locks *repoLocks
+	facts   *manifestFacts
+	indexes *layoutIndexes
+	bases   *indexBases
+	locks   *repoLocks
 }
 
 func newLayouts() *layouts {
-	return &layouts{facts: newManifestFacts(), bases: newIndexBases(), locks: newRepoLocks()}
+	return &layouts{facts: newManifestFacts(), indexes: newLayoutIndexes(), bases: newIndexBases(), locks: newRepoLocks()}
 }
 
 // layout is a repository as a layout: every tag with its manifest, in order,

@@ -34,15 +34,14 @@ func (l layoutFile) content(ctx context.Context, by process) ([]byte, error) {
 	if l.name == manifest.LayoutVersionFile {
 		return manifest.LayoutVersion(), nil
 	}
-	layout, err := l.fs.layout(ctx, l.place.repo)
+	index, err := l.fs.layoutIndex(ctx, l.place.repo)
 	if err != nil {
 		return nil, err
 	}
-	payload, generation, err := layout.Encode()
-	if err == nil && by != (process{}) {
-		l.fs.layouts.bases.read(l.place.repo, by, newVersion(generation, layout))
+	if by != (process{}) {
+		l.fs.layouts.bases.read(l.place.repo, by, index.version)
 	}
-	return payload, err
+	return index.payload, nil
 }
 
 func (l layoutFile) Attr(ctx context.Context, a *fuse.Attr) error {
