@@ -59,6 +59,12 @@ func TestBlobs(t *testing.T) {
 			require.Equal(t, "sha256/"+f.hex, r.ok(t, `readlink "$R/_blobs/$1"`, f.digest()))
 			require.Equal(t, "sha256", r.ok(t, `ls "$R/_blobs"`), "it is not listed")
 		}},
+		{"an algorithm's directory stays where it is", func(t *testing.T, r *repo) {
+			for _, view := range []string{"_blobs", "_manifests"} {
+				r.fails(t, "Operation not permitted", `mv -T "$R/$1/sha256" "$R/$1/sha512"`, view)
+				r.fails(t, "Operation not permitted", `mv -T "$R/$1/sha256" "$R/$1/other"`, view)
+			}
+		}},
 		{"content can go by another algorithm", func(t *testing.T, r *repo) {
 			f := r.random(t, "f", 500)
 			content, err := os.ReadFile(f.path)

@@ -63,6 +63,8 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 	}
 	l, ok := f.names.get(p, name)
 	switch {
+	case !ok && p.view != viewTags && p.alg == "" && digest.IsAlgorithm(name):
+		return refuse(errPerm, "this is part of the mount")
 	case !ok:
 		if d, isDigest := p.digestOf(name); isDigest && f.stat(ctx, p.repo, p.view, d) == nil {
 			return refuse(errPerm, "stored content keeps its name")
