@@ -42,6 +42,9 @@ test: lint tools ## run the tests, the long ones shortened, with the race detect
 
 test-long: lint tools ## run all of the tests at full length
 	$(GO) test -race -timeout 85m -p $(PARALLEL) ./...
+	$(GO) test -timeout 3h -run '^TestModel$$/^Mem$$' ./storage -rapid.checks=10000 -rapid.steps=200
+	$(GO) test -race -timeout 3h -run '^TestModel$$/^(File|TwoRegistries)$$' ./storage -rapid.checks=300 -rapid.steps=200
+	$(GO) test -race -timeout 3h -run '^TestModel$$' ./fsmount -rapid.checks=300 -rapid.steps=200
 
 bench: build ## compare with curl, crane, cp and a registry; QUICK=1: less of all, ROWS=1,3c: some rows
 	testdata/install.sh $(BENCH_TOOLS)

@@ -154,6 +154,11 @@ func TestTagMoves(t *testing.T) {
 				}
 			}
 		}},
+		{"who has opened a tag goes on reading what it named", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b")
+			r.ok(t, `exec 3< "$R/_tags/v1"; ln -sfn "$1" "$R/_tags/v1"; cmp - "$2" <&3
+				exec 3< "$R/_tags/v1"; rm "$R/_tags/v1"; cmp - "$3" <&3`, b.manifest.digest(), a.manifest.path, b.manifest.path)
+		}},
 		{"rm untags and nothing else", func(t *testing.T, r *repo) {
 			i := r.pushed(t, "image", "v1", "v2")
 			r.ok(t, `rm "$R/_tags/v1"`)
