@@ -86,12 +86,12 @@ func (q request) do(a *answer) error {
 // write opens a file, writes, and closes it: the verdict is that of close, but
 // for the parts before the last.
 func (q request) write() error {
-	fd, err := syscall.Open(q.Path, q.Flags, 0o644)
+	fd, err := again(func() (int, error) { return syscall.Open(q.Path, q.Flags, 0o644) })
 	if err != nil {
 		return err
 	}
 	for i, part := range q.Parts {
-		if _, err := syscall.Write(fd, part); err != nil {
+		if _, err := again(func() (int, error) { return syscall.Write(fd, part) }); err != nil {
 			return errors.Join(err, syscall.Close(fd))
 		}
 		if i+1 < len(q.Parts) {
@@ -103,6 +103,16 @@ func (q request) write() error {
 		}
 	}
 	return syscall.Close(fd)
+}
+
+// again makes a system call that a signal may interrupt: the runtime sends
+// itself some.
+func again(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); err != syscall.EINTR {
+			return n, err
+		}
+	}
 }
 
 // tree reads everything below a directory.
