@@ -138,9 +138,14 @@ func (f *fileSystem) openContent(ctx context.Context, repo string, d digest.Dige
 	if err != nil {
 		return nil, err
 	}
-	blob, err := r.Blobs().Open(ctx, d)
+	return openIn(ctx, r, d)
+}
+
+// openIn is openContent for a repository.
+func openIn(ctx context.Context, repo storage.Repository, d digest.Digest) (storage.Blob, error) {
+	blob, err := repo.Blobs().Open(ctx, d)
 	if errors.Is(err, storage.ErrBlobUnknown) {
-		return r.Manifests().Open(ctx, d)
+		return repo.Manifests().Open(ctx, d)
 	}
 	return blob, err
 }

@@ -159,7 +159,7 @@ func (p *layoutPlan) add(ctx context.Context, desc manifest.Descriptor, depth in
 	}
 	payload, err := readManifest(ctx, p.repo, desc.Digest)
 	switch {
-	case errors.Is(err, storage.ErrBlobUnknown):
+	case errors.Is(err, storage.ErrManifestUnknown):
 		if depth == 0 || !p.fs.options.SparseIndexes {
 			p.missing.Manifests = append(p.missing.Manifests, desc.Digest)
 		}

@@ -2,7 +2,6 @@ package fsmount
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"registryfs/digest"
@@ -96,10 +95,7 @@ func factsOf(payload []byte) *facts {
 // readManifest is the content of a manifest, whether the repository has it as
 // one or still among its blobs.
 func readManifest(ctx context.Context, repo storage.Repository, d digest.Digest) ([]byte, error) {
-	blob, err := repo.Manifests().Open(ctx, d)
-	if errors.Is(err, storage.ErrManifestUnknown) {
-		blob, err = repo.Blobs().Open(ctx, d)
-	}
+	blob, err := openIn(ctx, repo, d)
 	if err != nil {
 		return nil, err
 	}

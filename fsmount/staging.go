@@ -64,7 +64,7 @@ func (s *staging) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 	case s.upload != nil:
 		return s.upload.ReadAt(p, off)
 	case s.base != "":
-		blob, err := s.repo.Blobs().Open(context.WithoutCancel(ctx), s.base)
+		blob, err := openIn(context.WithoutCancel(ctx), s.repo, s.base)
 		if err != nil {
 			return 0, err
 		}
@@ -245,7 +245,7 @@ func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
 	if s.base == "" || s.size == 0 {
 		return nil
 	}
-	blob, err := s.repo.Blobs().Open(ctx, s.base)
+	blob, err := openIn(ctx, s.repo, s.base)
 	if err != nil {
 		return err
 	}

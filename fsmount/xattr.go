@@ -2,6 +2,7 @@ package fsmount
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,23 +69,18 @@ func (b blobFile) mediaType(ctx context.Context) (string, error) {
 	if v == viewBlobs {
 		return manifest.MediaTypeOctetStream, nil
 	}
-	blob, err := b.fs.openContent(ctx, b.repo, b.digest)
+	repo, err := b.fs.registry.Repository(b.repo)
 	if err != nil {
 		return "", err
 	}
-	defer blob.Close()
-	size := blob.Descriptor().Size
-	if size > manifest.MaxSize {
+	known, err := b.fs.facts(ctx, repo, b.digest)
+	if errors.Is(err, manifest.ErrTooLarge) {
 		return manifest.MediaTypeOctetStream, nil
 	}
-	payload := make([]byte, size)
-	if n, err := blob.ReadAt(payload, 0); int64(n) != size {
+	if err != nil {
 		return "", err
 	}
-	if mediaType := manifest.DetectMediaType(payload); mediaType != "" {
-		return mediaType, nil
-	}
-	return manifest.MediaTypeOctetStream, nil
+	return known.mediaType, nil
 }
 
 func (b blobFile) Listxattr(ctx context.Context, req *fuse.ListxattrRequest, resp *fuse.ListxattrResponse) error {

@@ -275,6 +275,22 @@ func testReferrers(s *suite) {
 		require.Empty(t, referrers(want[0]))
 	})
 
+	s.test("CheckOnly", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		config := []byte(`{"config":"one"}`)
+		payload := imagePayload(describe(manifest.MediaTypeOCIConfig, config))
+		_, err := repo.Manifests().Put(t.Context(), "", payload, storage.CheckOnly())
+		requireMissing(t, err, storage.MissingError{Blobs: []digest.Digest{digest.FromBytes(config)}})
+		_, err = repo.Manifests().Put(t.Context(), "", []byte("no manifest"), storage.CheckOnly())
+		require.ErrorIs(t, err, manifest.ErrInvalid)
+		putBlob(t, repo, manifest.MediaTypeOCIConfig, config)
+		desc, err := repo.Manifests().Put(t.Context(), "", payload, storage.CheckOnly())
+		require.NoError(t, err)
+		require.Equal(t, describe(manifest.MediaTypeOCIManifest, payload), desc)
+		requireNoManifest(t, repo, desc.Digest)
+		putManifest(t, repo, payload)
+	})
+
 	s.test("SkipReferences", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		img := newImage("one")
