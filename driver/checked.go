@@ -34,6 +34,7 @@ var (
 	_ DirMover = (*checked)(nil)
 	_ DirMaker = (*checked)(nil)
 	_ Syncer   = (*checked)(nil)
+	_ Unsyncer = (*checked)(nil)
 	_ Locker   = (*checked)(nil)
 	_ Spacer   = (*checked)(nil)
 )
@@ -174,6 +175,8 @@ func (c *checked) Sync(ctx context.Context, path string) error {
 	}
 	return c.wrap("sync", path, Sync(ctx, c.inner, path))
 }
+
+func (c *checked) Unsynced() Driver { return Checked(Unsynced(c.inner)) }
 
 func (c *checked) Lock(ctx context.Context, path string, shared bool) (io.Closer, error) {
 	if err := c.check(ctx, "lock", path); err != nil {

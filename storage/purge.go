@@ -132,5 +132,5 @@ func (r *repository) purge(ctx context.Context, id string, dryRun bool) (bool, e
 	if dryRun {
 		return true, nil
 	}
-	return true, r.discardUpload(ctx, id)
+	return true, r.discardUpload(ctx, r.registry.driver, id)
 }

@@ -21,6 +21,7 @@ type upload struct {
 	started time.Time
 	writer  driver.Writer
 	resumed bool
+	isNamed bool // durably
 
 	mu    sync.Mutex
 	size  int64
@@ -164,16 +165,30 @@ func (u *upload) Truncate(size int64) error {
 	return nil
 }
 
-func (u *upload) Sync(context.Context) error {
+func (u *upload) Sync(ctx context.Context) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err := u.usable(); err != nil {
 		return err
 	}
-	if random, ok := u.writer.(driver.RandomWriter); ok {
-		return u.failed(random.Sync())
+	random, ok := u.writer.(driver.RandomWriter)
+	if !ok {
+		return nil
 	}
-	return nil
+	if err := u.failed(random.Sync()); err != nil {
+		return err
+	}
+	return u.syncNames(ctx)
+}
+
+// syncNames makes durable, once, where the upload is found.
+func (u *upload) syncNames(ctx context.Context) error {
+	if u.isNamed {
+		return nil
+	}
+	err := u.repo.syncUpload(ctx, u.id)
+	u.isNamed = err == nil
+	return err
 }
 
 func (u *upload) Digest(ctx context.Context) (digest.Digest, error) {
@@ -239,7 +254,8 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 	if err != nil {
 		return Descriptor{}, err
 	}
-	if err := u.repo.discardUpload(ctx, u.id); err != nil {
+	// What a crash brings back is left over, and found as such.
+	if err := u.repo.discardUpload(ctx, driver.Unsynced(r.driver), u.id); err != nil {
 		r.log.Warn("a committed upload is left over", "repository", u.repo.name, "upload", u.id, "error", err)
 	}
 	if want.MediaType != "" {
@@ -306,7 +322,7 @@ func (u *upload) Close() error {
 	u.ended = true
 	u.hash.settle(context.Background(), u.content)
 	// While the writer is open nobody else can change what the state is of.
-	err := u.saveState(context.Background())
+	err := errors.Join(u.saveState(context.Background()), u.syncNames(context.Background()))
 	return errors.Join(err, u.writer.Close())
 }
 
@@ -320,7 +336,7 @@ func (u *upload) Cancel(ctx context.Context) error {
 	u.hash.stop()
 	ctx = context.WithoutCancel(ctx) // a caller whose context ended cancels next
 	err := u.writer.Cancel(ctx)
-	return u.repo.fail("cancel", u.id, errors.Join(err, u.repo.discardUpload(ctx, u.id)))
+	return u.repo.fail("cancel", u.id, errors.Join(err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id)))
 }
 
 func (u *upload) usable() error {

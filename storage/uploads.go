@@ -15,6 +15,8 @@ import (
 	"registryfs/driver"
 )
 
+// createUpload begins an upload. Nobody has been promised that it lasts: that
+// is for Sync and Close.
 func createUpload(ctx context.Context, repo *repository, set links) (*upload, error) {
 	if err := repo.prepare(ctx); err != nil {
 		return nil, err
@@ -22,7 +24,7 @@ func createUpload(ctx context.Context, repo *repository, set links) (*upload, er
 	u := &upload{repo: repo, links: set, id: uuid.NewString(), started: time.Now().UTC().Truncate(time.Second)}
 	d := repo.registry.driver
 	startedAt := []byte(u.started.Format(time.RFC3339))
-	if err := d.PutContent(ctx, uploadStartedPath(repo.name, u.id), startedAt); err != nil {
+	if err := driver.Unsynced(d).PutContent(ctx, uploadStartedPath(repo.name, u.id), startedAt); err != nil {
 		return nil, err
 	}
 	w, err := d.Writer(ctx, uploadDataPath(repo.name, u.id), false)
@@ -125,10 +127,20 @@ func (r *repository) startedAt(ctx context.Context, id string) time.Time {
 	return when
 }
 
-// discardUpload removes all that is left of an upload.
-func (r *repository) discardUpload(ctx context.Context, id string) error {
+// syncUpload makes the names of an upload durable.
+func (r *repository) syncUpload(ctx context.Context, id string) error {
+	err := driver.Sync(ctx, r.registry.driver, uploadStartedPath(r.name, id))
+	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) {
+		err = driver.Sync(ctx, r.registry.driver, uploadDataPath(r.name, id))
+	}
+	return err
+}
+
+// discardUpload removes all that is left of an upload, by the registry's driver
+// or by one that leaves it to later to make that durable.
+func (r *repository) discardUpload(ctx context.Context, d driver.Driver, id string) error {
 	for _, p := range []string{uploadPath(r.name, id), closePath(id)} {
-		if err := r.registry.driver.Delete(ctx, p); err != nil && !errors.Is(err, driver.ErrNotExist) {
+		if err := d.Delete(ctx, p); err != nil && !errors.Is(err, driver.ErrNotExist) {
 			return err
 		}
 	}

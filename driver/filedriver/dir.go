@@ -63,20 +63,24 @@ func (s *store) makeParent(name string) (*os.File, string, error) {
 // makeDir opens a directory. It and its ancestors are made where they are
 // missing; what was made is durable.
 func (s *store) makeDir(path string) (*os.File, error) {
-	s.making.RLock()
-	dir, err := openDir(s.root, path)
-	s.making.RUnlock()
-	if !errors.Is(err, unix.ENOENT) {
-		return dir, err
+	for {
+		dir, err := openDir(s.root, path)
+		if errors.Is(err, unix.ENOENT) {
+			break
+		}
+		if err != nil || !s.making.await(path) {
+			return dir, err
+		}
+		dir.Close() // it may not have lasted
 	}
-	s.making.Lock()
-	defer s.making.Unlock()
-	dir, err = openDir(s.root, "/")
+	dir, err := openDir(s.root, "/")
 	if err != nil {
 		return nil, err
 	}
+	at := ""
 	for name := range strings.SplitSeq(path[1:], "/") {
-		child, err := s.makeChild(dir, name)
+		at += "/" + name
+		child, err := s.makeChild(dir, name, at)
 		dir.Close()
 		if err != nil {
 			return nil, err
@@ -86,13 +90,24 @@ func (s *store) makeDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// makeChild opens a directory in dir, made where it is missing. On an error
-// none was made, so that a later call does not take it for a durable one.
-func (s *store) makeChild(dir *os.File, name string) (*os.File, error) {
-	child, err := openDir(dir, name)
-	if !errors.Is(err, unix.ENOENT) {
-		return child, err
+// makeChild opens the directory name in dir, whose path is at, made where it is
+// missing. On an error none was made, so that a later call does not take it for
+// a durable one.
+func (s *store) makeChild(dir *os.File, name, at string) (*os.File, error) {
+	for {
+		child, err := openDir(dir, name)
+		if err == nil && s.making.await(at) {
+			child.Close()
+			continue
+		}
+		if !errors.Is(err, unix.ENOENT) {
+			return child, err
+		}
+		if s.making.begin(at) {
+			break
+		}
 	}
+	defer s.making.end(at)
 	want, err := inherited(dir, dirBits)
 	if err != nil {
 		return nil, err
@@ -103,7 +118,7 @@ func (s *store) makeChild(dir *os.File, name string) (*os.File, error) {
 	case err != nil:
 		return nil, err
 	}
-	child, err = s.adopt(dir, name, want)
+	child, err := s.adopt(dir, name, want)
 	if err != nil {
 		s.discard(dir, name, unix.AT_REMOVEDIR)
 		return nil, err

@@ -27,7 +27,6 @@ package filedriver
 
 import (
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -65,7 +64,7 @@ func New(root string, o Options) (driver.Driver, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: root, Err: err}
 	}
-	s := &store{root: os.NewFile(uintptr(fd), "/"), sys: o.Sys}
+	s := &store{root: os.NewFile(uintptr(fd), "/"), sys: o.Sys, making: newMaking()}
 	if s.sys == nil {
 		s.sys = System()
 	}
@@ -85,12 +84,9 @@ func New(root string, o Options) (driver.Driver, error) {
 
 // store is a directory. The methods are in files named after what they do.
 type store struct {
-	root *os.File
-	sys  Sys
-
-	// making is held while directories are made and until that is durable, so
-	// that whoever finds one, holding it for reading, finds a durable one.
-	making sync.RWMutex
+	root   *os.File
+	sys    Sys
+	making *making
 }
 
 var (
@@ -100,8 +96,13 @@ var (
 	_ driver.DirMover = (*store)(nil)
 	_ driver.DirMaker = (*store)(nil)
 	_ driver.Syncer   = (*store)(nil)
+	_ driver.Unsyncer = (*store)(nil)
 	_ driver.Locker   = (*store)(nil)
 	_ driver.Spacer   = (*store)(nil)
 )
 
 func (s *store) Name() string { return "filedriver" }
+
+func (s *store) Unsynced() driver.Driver {
+	return &store{root: s.root, sys: unnamed{s.sys}, making: s.making}
+}

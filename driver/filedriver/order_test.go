@@ -108,6 +108,16 @@ func TestOrder(t *testing.T) {
 			[]string{"open /dir/old", "truncate /dir/old", "sync /dir/old", "syncdir /dir"},
 		},
 		{
+			"put without waiting for the disk",
+			func(t *testing.T, d driver.Driver) error {
+				return driver.Unsynced(d).PutContent(t.Context(), "/dir/a/f", nil)
+			},
+			[]string{
+				"mkdir /dir/a", "create /dir/a/f.tmp", "write /dir/a/f.tmp", "sync /dir/a/f.tmp",
+				"rename /dir/a/f.tmp /dir/a/f",
+			},
+		},
+		{
 			"cancel",
 			func(t *testing.T, d driver.Driver) error {
 				w, err := d.Writer(t.Context(), "/dir/old", true)

@@ -83,6 +83,11 @@ func (unsynced) Sync(*os.File) error { return nil }
 
 func (unsynced) SyncDir(*os.File) error { return nil }
 
+// unnamed are calls that make no names durable.
+type unnamed struct{ Sys }
+
+func (unnamed) SyncDir(*os.File) error { return nil }
+
 // retry calls fn again while a signal interrupts it.
 func retry(fn func() error) error {
 	for {
