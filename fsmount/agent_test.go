@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,7 @@ type answer struct {
 
 // act is the program that makes system calls for a test, one after the other.
 func act([]string) error {
+	runtime.LockOSThread() // the mount knows who asks by the thread
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var q request
@@ -168,6 +170,39 @@ func describeFile(path string) (string, error) {
 // fileOf is how tree tells of a file.
 func fileOf(content []byte, size int64) string {
 	return fmt.Sprintf("%d bytes, and has %x", size, sha256.Sum256(content))
+}
+
+// A thread that looks where a tag leads, and then writes there, does not write
+// to the tag, as it does that opens the tag.
+func TestLookingIsNotFollowing(t *testing.T) {
+	t.Parallel()
+	m := newMount(t, serveOptions{AttrTimeout: time.Second})
+	r, agent := m.repo(t), newAgent(t, m.dir)
+	a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b")
+	payload, err := b.manifest.content()
+	require.NoError(t, err)
+	ask := func(q request) syscall.Errno {
+		got, err := agent.ask(q)
+		require.NoError(t, err)
+		return got.Errno
+	}
+	require.Zero(t, ask(request{Op: "tree", Path: r.dir() + "/_tags"}))
+	there := r.dir() + "/_manifests/sha256/" + a.manifest.hex
+	require.Equal(t, syscall.EBADMSG, ask(writing(there, payload)))
+	r.requireTag(t, "v1", a.manifest)
+
+	require.Zero(t, ask(request{Op: "tree", Path: r.dir() + "/_tags"}))
+	require.Zero(t, ask(request{Op: "unlink", Path: r.dir() + "/_tags/v1"}))
+	payload, err = a.manifest.content()
+	require.NoError(t, err)
+	require.Zero(t, ask(writing(there, payload)))
+	r.isGone(t, r.dir()+"/_tags/v1")
+
+	r.ok(t, `ln -s "$1" "$R/_tags/v1"`, a.manifest.digest())
+	payload, err = b.manifest.content()
+	require.NoError(t, err)
+	require.Zero(t, ask(writing(r.dir()+"/_tags/v1", payload)))
+	r.requireTag(t, "v1", b.manifest)
 }
 
 // agent is a process that uses a mount.

@@ -44,7 +44,7 @@ func TestModel(t *testing.T) {
 		}
 		m.want.AllowDelete = true
 		m.forget()
-		m.t(request{Op: "mkdir", Path: m.root}, nil)
+		m.does(request{Op: "mkdir", Path: m.root}, nil)
 		t0.Repeat(map[string]func(*rapid.T){
 			"":                 m.compare,
 			"blob":             m.putBlob,
@@ -137,8 +137,8 @@ func (m *mountRun) ask(q request) answer {
 	return got
 }
 
-// t does something that must end as the model says.
-func (m *mountRun) t(q request, want error) {
+// does makes a request, which must end as the model says.
+func (m *mountRun) does(q request, want error) {
 	m.Helper()
 	got := m.ask(q)
 	if got.Errno != errnoOf(m, want) {
@@ -243,7 +243,7 @@ func (m *mountRun) putBlob(t *rapid.T) {
 	if len(content) > 0 && m.maybe("wrong") {
 		d = digest.FromBytes([]byte("wrong"))
 	}
-	m.t(writing(m.blobFile(repo, d), content), m.put(repo, d, content))
+	m.does(writing(m.blobFile(repo, d), content), m.put(repo, d, content))
 }
 
 func (m *mountRun) put(repo string, d digest.Digest, content []byte) error {
@@ -263,7 +263,7 @@ func (m *mountRun) putBlobs(t *rapid.T) {
 	repo := m.repository(t, "repository")
 	for _, content := range m.Blobs {
 		d := digest.FromBytes(content)
-		m.t(writing(m.blobFile(repo, d), content), m.put(repo, d, content))
+		m.does(writing(m.blobFile(repo, d), content), m.put(repo, d, content))
 	}
 }
 
@@ -275,7 +275,7 @@ func manifests(repo string) string { return path.Join(repo, "_manifests") }
 func (m *mountRun) putAlias(t *rapid.T) {
 	repo := m.repository(t, "repository")
 	name, content := m.aliasName(), m.full("blob")
-	m.t(writing(m.file(blobs(repo), name), content), m.putAs(repo, name, content))
+	m.does(writing(m.file(blobs(repo), name), content), m.putAs(repo, name, content))
 }
 
 func (m *mountRun) putAs(repo, name string, content []byte) error {
@@ -309,7 +309,7 @@ func (m *mountRun) putParts(t *rapid.T) {
 			_ = m.want.DeleteBlob(repo, part, true)
 		}
 	}
-	m.t(got, err)
+	m.does(got, err)
 }
 
 // putScratch writes a temporary and gives it a digest's name.
@@ -322,14 +322,14 @@ func (m *mountRun) putScratch(t *rapid.T) {
 	}
 	temp := m.file(blobs(repo), ".temporary")
 	if !m.exists(repo) {
-		m.t(writing(temp, content), syscall.ENOENT)
+		m.does(writing(temp, content), syscall.ENOENT)
 		return
 	}
-	m.t(writing(temp, content), nil)
+	m.does(writing(temp, content), nil)
 	err := m.put(repo, d, content)
-	m.t(request{Op: "rename", Path: temp, To: m.blobFile(repo, d)}, err)
+	m.does(request{Op: "rename", Path: temp, To: m.blobFile(repo, d)}, err)
 	if err != nil {
-		m.t(request{Op: "unlink", Path: temp}, nil)
+		m.does(request{Op: "unlink", Path: temp}, nil)
 	}
 }
 
@@ -348,7 +348,7 @@ func (m *mountRun) linkBlob(t *rapid.T) {
 			m.published(repo, d)
 		}
 	}
-	m.t(request{Op: "link", Path: m.blobFile(from, d), To: m.blobFile(repo, d)}, err)
+	m.does(request{Op: "link", Path: m.blobFile(from, d), To: m.blobFile(repo, d)}, err)
 }
 
 // symlinkBlob makes a name for a blob, of this repository or another.
@@ -373,7 +373,7 @@ func (m *mountRun) symlinkBlob(t *rapid.T) {
 		m.published(repo, d)
 		m.setAlias(blobs(repo), name, d)
 	}
-	m.t(request{Op: "symlink", To: target, Path: m.file(blobs(repo), name)}, err)
+	m.does(request{Op: "symlink", To: target, Path: m.file(blobs(repo), name)}, err)
 }
 
 func (m *mountRun) removeAlias(t *rapid.T) {
@@ -384,7 +384,7 @@ func (m *mountRun) removeAlias(t *rapid.T) {
 		err = syscall.ENOENT
 	}
 	delete(m.aliases[dir], name)
-	m.t(request{Op: "unlink", Path: m.file(dir, name)}, err)
+	m.does(request{Op: "unlink", Path: m.file(dir, name)}, err)
 }
 
 // removeBlob removes a blob, or hides it until no manifest needs it.
@@ -405,7 +405,7 @@ func (m *mountRun) removeBlob(t *rapid.T) {
 			m.hidden[repo][d] = true
 		}
 	}
-	m.t(request{Op: "unlink", Path: m.blobFile(repo, d)}, err)
+	m.does(request{Op: "unlink", Path: m.blobFile(repo, d)}, err)
 }
 
 // Manifests and tags.
@@ -415,7 +415,7 @@ func (m *mountRun) removeBlob(t *rapid.T) {
 func (m *mountRun) putManifest(t *rapid.T) {
 	repo, doc := m.repository(t, "repository"), m.document()
 	if !m.exists(repo) {
-		m.t(writing(m.manifestFile(repo, doc.Digest), doc.Payload), syscall.ENOENT)
+		m.does(writing(m.manifestFile(repo, doc.Digest), doc.Payload), syscall.ENOENT)
 		return
 	}
 	d, name := doc.Digest, ""
@@ -438,7 +438,7 @@ func (m *mountRun) putManifest(t *rapid.T) {
 	if name != "" {
 		file = m.file(manifests(repo), name)
 	}
-	m.t(writing(file, doc.Payload), err)
+	m.does(writing(file, doc.Payload), err)
 	m.stagedIn(repo)
 }
 
@@ -466,7 +466,7 @@ func (m *mountRun) pushTo(repo string, doc *storagetest.Document) {
 	for _, blob := range doc.Blobs {
 		for _, content := range m.Blobs {
 			if digest.Matches(blob.Digest, content) {
-				m.t(writing(m.blobFile(repo, blob.Digest), content), m.put(repo, blob.Digest, content))
+				m.does(writing(m.blobFile(repo, blob.Digest), content), m.put(repo, blob.Digest, content))
 			}
 		}
 	}
@@ -475,7 +475,7 @@ func (m *mountRun) pushTo(repo string, doc *storagetest.Document) {
 		err = m.want.PutManifest(repo, doc)
 		m.stagedIn(repo)
 	}
-	m.t(writing(m.manifestFile(repo, doc.Digest), doc.Payload), err)
+	m.does(writing(m.manifestFile(repo, doc.Digest), doc.Payload), err)
 }
 
 // writeTag writes a manifest to a tag, or a temporary that becomes it.
@@ -484,15 +484,15 @@ func (m *mountRun) writeTag(t *rapid.T) {
 	file, isScratch := m.tagFile(repo, tag), rapid.Bool().Draw(t, "by rename")
 	err := m.pushTag(repo, tag, doc)
 	if !isScratch || !m.exists(repo) {
-		m.t(writing(file, doc.Payload), err)
+		m.does(writing(file, doc.Payload), err)
 		return
 	}
 	temp := m.file(repo, "_tags", ".temporary")
-	m.t(writing(temp, doc.Payload), nil)
+	m.does(writing(temp, doc.Payload), nil)
 	m.stagedIn(repo)
-	m.t(request{Op: "rename", Path: temp, To: file}, err)
+	m.does(request{Op: "rename", Path: temp, To: file}, err)
 	if err != nil {
-		m.t(request{Op: "unlink", Path: temp}, nil)
+		m.does(request{Op: "unlink", Path: temp}, nil)
 	}
 }
 
@@ -527,7 +527,7 @@ func (m *mountRun) echoTag(t *rapid.T) {
 		m.stagedIn(repo)
 		err = m.want.Tag(repo, tag, doc.Digest)
 	}
-	m.t(writing(m.tagFile(repo, tag), []byte(doc.Digest.String()+"\n")), err)
+	m.does(writing(m.tagFile(repo, tag), []byte(doc.Digest.String()+"\n")), err)
 }
 
 // source draws what a tag is to name: a tag or a manifest, of this repository
@@ -580,7 +580,7 @@ func (m *mountRun) symlinkTag(t *rapid.T) {
 	default:
 		err = m.name(repo, tag, from, d)
 	}
-	m.t(request{Op: "symlink", To: text, Path: m.tagFile(repo, tag)}, err)
+	m.does(request{Op: "symlink", To: text, Path: m.tagFile(repo, tag)}, err)
 }
 
 // retag sets a tag as ln -sfn does.
@@ -590,14 +590,14 @@ func (m *mountRun) retag(t *rapid.T) {
 	text, from, d := m.source(repo)
 	temp := m.tagFile(repo, ".temporary")
 	if !m.exists(repo) {
-		m.t(request{Op: "symlink", To: text, Path: temp}, syscall.ENOENT)
+		m.does(request{Op: "symlink", To: text, Path: temp}, syscall.ENOENT)
 		return
 	}
-	m.t(request{Op: "symlink", To: text, Path: temp}, nil)
+	m.does(request{Op: "symlink", To: text, Path: temp}, nil)
 	err := m.name(repo, tag, from, d)
-	m.t(request{Op: "rename", Path: temp, To: m.tagFile(repo, tag)}, err)
+	m.does(request{Op: "rename", Path: temp, To: m.tagFile(repo, tag)}, err)
 	if err != nil {
-		m.t(request{Op: "unlink", Path: temp}, nil)
+		m.does(request{Op: "unlink", Path: temp}, nil)
 	}
 }
 
@@ -615,7 +615,7 @@ func (m *mountRun) linkTag(t *rapid.T) {
 	default:
 		err = m.name(repo, tag, from, d)
 	}
-	m.t(request{Op: "link", Path: m.manifestFile(from, d), To: m.tagFile(repo, tag)}, err)
+	m.does(request{Op: "link", Path: m.manifestFile(from, d), To: m.tagFile(repo, tag)}, err)
 }
 
 func (m *mountRun) untag(t *rapid.T) {
@@ -625,7 +625,7 @@ func (m *mountRun) untag(t *rapid.T) {
 	if errors.Is(err, storage.ErrTagInvalid) {
 		err = syscall.ENOENT // no such name was ever made
 	}
-	m.t(request{Op: "unlink", Path: m.tagFile(repo, tag)}, err)
+	m.does(request{Op: "unlink", Path: m.tagFile(repo, tag)}, err)
 }
 
 // renameTag renames a tag, also into another repository.
@@ -644,14 +644,14 @@ func (m *mountRun) renameTag(t *rapid.T) {
 			err = m.want.Untag(from, old)
 		}
 	}
-	m.t(request{Op: "rename", Path: m.tagFile(from, old), To: m.tagFile(repo, tag)}, err)
+	m.does(request{Op: "rename", Path: m.tagFile(from, old), To: m.tagFile(repo, tag)}, err)
 }
 
 func (m *mountRun) removeManifest(t *rapid.T) {
 	repo, d := m.repository(t, "repository"), m.document().Digest
 	// What is tagged is busy, as for a retraction.
 	err := m.want.DeleteManifest(repo, d, true)
-	m.t(request{Op: "unlink", Path: m.manifestFile(repo, d)}, err)
+	m.does(request{Op: "unlink", Path: m.manifestFile(repo, d)}, err)
 	if err != nil {
 		return
 	}
@@ -671,7 +671,7 @@ func (m *mountRun) makeRepository(t *rapid.T) {
 			defer func() { m.waiting[dir] = true }()
 		}
 	}
-	m.t(request{Op: "mkdir", Path: m.file(repo)}, nil)
+	m.does(request{Op: "mkdir", Path: m.file(repo)}, nil)
 }
 
 func (m *mountRun) removeRepository(t *rapid.T) {
@@ -685,7 +685,7 @@ func (m *mountRun) removeRepository(t *rapid.T) {
 		m.waiting[repo] = true // no matter whether it was
 		err = syscall.ENOTEMPTY
 	}
-	m.t(request{Op: "rmdir", Path: m.file(repo)}, err)
+	m.does(request{Op: "rmdir", Path: m.file(repo)}, err)
 }
 
 // Uploads.
@@ -718,7 +718,7 @@ func (m *mountRun) appendUpload(t *rapid.T) {
 	repo, id, file := m.upload(t)
 	content := m.full("blob")
 	m.want.Append(repo, id, content)
-	m.t(request{Op: "write", Path: file, Flags: os.O_WRONLY | os.O_APPEND, Parts: [][]byte{content}}, nil)
+	m.does(request{Op: "write", Path: file, Flags: os.O_WRONLY | os.O_APPEND, Parts: [][]byte{content}}, nil)
 }
 
 func (m *mountRun) finishUpload(t *rapid.T) {
@@ -730,7 +730,7 @@ func (m *mountRun) finishUpload(t *rapid.T) {
 		require.NoError(m, m.want.Commit(repo, id, d))
 		m.published(repo, d)
 		m.setAlias(blobs(repo), name, d)
-		m.t(request{Op: "rename", Path: file, To: m.file(blobs(repo), name)}, nil)
+		m.does(request{Op: "rename", Path: file, To: m.file(blobs(repo), name)}, nil)
 		return
 	}
 	if m.maybe("wrong") {
@@ -740,13 +740,13 @@ func (m *mountRun) finishUpload(t *rapid.T) {
 	if err == nil {
 		m.published(repo, d)
 	}
-	m.t(request{Op: "rename", Path: file, To: m.blobFile(repo, d)}, err)
+	m.does(request{Op: "rename", Path: file, To: m.blobFile(repo, d)}, err)
 }
 
 func (m *mountRun) cancelUpload(t *rapid.T) {
 	repo, id, file := m.upload(t)
 	m.want.Cancel(repo, id)
-	m.t(request{Op: "unlink", Path: file}, nil)
+	m.does(request{Op: "unlink", Path: file}, nil)
 }
 
 // refused tries what is never allowed.
@@ -757,7 +757,7 @@ func (m *mountRun) refused(t *rapid.T) {
 		t.Skip("there is no such blob")
 	}
 	file := m.blobFile(repo, d)
-	m.t(rapid.SampledFrom([]request{
+	m.does(rapid.SampledFrom([]request{
 		{Op: "write", Path: file, Flags: os.O_WRONLY | os.O_APPEND, Parts: [][]byte{{1}}},
 		{Op: "truncate", Path: file},
 		{Op: "rename", Path: file, To: m.file(blobs(repo), "name")},
@@ -776,7 +776,7 @@ func (m *mountRun) mountAgain(t *rapid.T) {
 	}
 	m.remount()
 	m.forget()
-	m.t(request{Op: "mkdir", Path: m.root}, nil)
+	m.does(request{Op: "mkdir", Path: m.root}, nil)
 }
 
 // compare reads the whole tree. The kernel tells of the end of a file some time

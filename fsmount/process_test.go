@@ -121,4 +121,14 @@ func TestIsCreatingAnew(t *testing.T) {
 	})
 	require.False(t, isCreatingAnew(tid))
 	require.False(t, isCreatingAnew(uint32(os.Getpid())))
+
+	require.True(t, isOpening(tid))
+	require.True(t, isOpening(0), "it is not known")
+	asleep := exec.Command("sleep", "60")
+	require.NoError(t, asleep.Start())
+	defer func() {
+		_ = asleep.Process.Kill()
+		_ = asleep.Wait()
+	}()
+	await(t, func() bool { return !isOpening(uint32(asleep.Process.Pid)) })
 }
