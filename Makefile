@@ -9,7 +9,8 @@ PARALLEL    ?= 2
 FOLDERS     := cmd digest driver fsmount manifest storage testdata
 
 # What the tests run, as command:package. The race detector needs a C compiler.
-TEST_TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mount:mount docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
+TEST_TOOLS := fusermount3:fuse3 mount:mount mkfs.xfs:xfsprogs \
+	docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
 	strace:strace busybox:busybox vim:vim tar:tar curl:curl jq:jq \
 	umoci:umoci buildah:buildah podman:podman runc:runc \
 	setpriv:util-linux openssl:openssl fio:fio mkfs.ext4:e2fsprogs gcc:gcc /usr/include/stdlib.h:libc6-dev

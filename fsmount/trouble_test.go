@@ -16,9 +16,11 @@ import (
 	"registryfs/driver/drivertest"
 )
 
-// trouble is what goes wrong in the driver of a server: a kind, and a regular
-// expression for the calls, as drivertest.Hooks writes them, that it happens
-// to. A file tells the server of it; the calls that met it are in another.
+// trouble is a way in which calls of the driver of a server go wrong: "error",
+// "panic", "hang" until the caller gives up, "stuck" for ever, or "flip", which
+// is of a bit that was read. A file tells the server of it, and a regular
+// expression for the calls, as drivertest.Hooks writes them; the calls that met
+// it are in another.
 type trouble string
 
 // metSuffix names the file of what met trouble.
