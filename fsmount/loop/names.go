@@ -21,7 +21,7 @@ type absent struct{}
 
 func (absent) Error() string { return "there is no such name" }
 
-func (absent) Errno() fuse.Errno { return fuse.ENOENT }
+func (absent) Errno() fuse.Errno { return fuse.Errno(syscall.ENOENT) }
 
 // EntryValider is a node that says how long the kernel may keep the name that
 // SYMLINK or MKDIR has given it. A name from LINK is never kept, since the
