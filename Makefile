@@ -3,6 +3,7 @@
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
+FUZZED      ?= ./...
 # Real mounts, real registries and the race detector are in the tests: more
 # packages at a time only take the processors from each other.
 PARALLEL    ?= 2
@@ -40,6 +41,7 @@ tools: ## install the programs that the tests run
 
 test: lint tools ## run the tests, the long ones shortened, with the race detector
 	$(GO) test -race -short -timeout 20m -p $(PARALLEL) ./...
+	$(MAKE) --no-print-directory fuzz FUZZTIME=500x FUZZED="./digest ./driver ./manifest ./storage"
 
 test-long: lint tools ## run all of the tests at full length
 	$(GO) test -race -timeout 85m -p $(PARALLEL) ./...
@@ -59,7 +61,7 @@ lint: ## check formatting, go vet and staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 fuzz: ## run each fuzz target for FUZZTIME
-	@set -e; for pkg in $$($(GO) list ./...); do \
+	@set -e; for pkg in $$($(GO) list $(FUZZED)); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \

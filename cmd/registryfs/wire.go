@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
 	"registryfs/driver/memdriver"
@@ -107,6 +109,10 @@ func loadKey(file string) (manifest.PrivateKey, error) {
 	key, err := manifest.LoadKey(file)
 	if err != nil {
 		return nil, fmt.Errorf("--signing-key %s: %w; it must hold a private key, in PEM or as a JSON web key", file, err)
+	}
+	// A crash must not write the key to a disk.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return nil, fmt.Errorf("--signing-key: turn core dumps off: %w", err)
 	}
 	return key, nil
 }
