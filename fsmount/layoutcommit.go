@@ -224,7 +224,7 @@ func (p *layoutPlan) promote(ctx context.Context) error {
 		p.fs.arrived(ctx, p.repo.Name(), desc.Digest)
 		err = p.repo.Blobs().Retract(ctx, desc.Digest)
 		if err != nil && !errors.Is(err, storage.ErrReferenced) && !errors.Is(err, storage.ErrBlobUnknown) {
-			return err
+			p.fs.log.Warn("a manifest is still among the blobs", "repository", p.repo.Name(), "digest", desc.Digest, "error", err)
 		}
 	}
 	return nil

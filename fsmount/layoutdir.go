@@ -7,6 +7,7 @@ import (
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/manifest"
 )
 
@@ -28,6 +29,7 @@ type layoutDir struct {
 var (
 	_ fusefs.NodeRequestLookuper = layoutDir{}
 	_ fusefs.HandleReadDirAller  = layoutDir{}
+	_ loop.Slow                  = layoutDir{}
 )
 
 func (f *fileSystem) layoutDirectory(p place) layoutDir {
@@ -69,6 +71,12 @@ func (d layoutDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fu
 		return node, nil
 	}
 	return nil, syscall.ENOENT
+}
+
+// IsSlow reports whether a request is a look-up of index.json that takes long.
+func (d layoutDir) IsSlow(req fuse.Request) bool {
+	lookup, ok := req.(*fuse.LookupRequest)
+	return ok && lookup.Name == manifest.LayoutIndexFile && layoutFile{d.fs, d.place, lookup.Name}.IsSlow(req)
 }
 
 func (d layoutDir) blobs() place {

@@ -6,6 +6,7 @@ import (
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/manifest"
 )
 
@@ -22,6 +23,7 @@ var (
 	_ fusefs.NodeOpener    = layoutFile{}
 	_ fusefs.NodeSetattrer = layoutFile{}
 	_ fusefs.NodeFsyncer   = layoutFile{}
+	_ loop.Slow            = layoutFile{}
 )
 
 func (l layoutFile) path() string { return l.place.join(l.name) }
@@ -53,6 +55,11 @@ func (l layoutFile) Attr(ctx context.Context, a *fuse.Attr) error {
 	l.fs.fileAttr(a, l.inode(), int64(len(content)))
 	a.Valid = 0
 	return nil
+}
+
+// IsSlow reports whether a request waits for an index to be made.
+func (l layoutFile) IsSlow(req fuse.Request) bool {
+	return l.name == manifest.LayoutIndexFile && !l.fs.hasLayoutIndex(l.place.repo)
 }
 
 // Open begins with direct I/O, since the kernel does not know the size of what

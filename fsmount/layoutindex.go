@@ -63,10 +63,18 @@ func (l *layoutIndexes) remove(repo string) {
 	}
 }
 
+// indexAge is how old an index may be that is kept.
+func (f *fileSystem) indexAge() time.Duration { return min(entryValid, f.options.AttrTimeout) }
+
+// hasLayoutIndex reports whether the index of a repository need not be made.
+func (f *fileSystem) hasLayoutIndex(repo string) bool {
+	return f.layouts.indexes.get(repo, f.changes.counter(repo).Load(), f.indexAge()) != nil
+}
+
 // layoutIndex is the index of a repository as it is now, or, of what others
 // than this mount have changed, was a moment ago.
 func (f *fileSystem) layoutIndex(ctx context.Context, repo string) (*layoutIndex, error) {
-	changes, maxAge := f.changes.counter(repo).Load(), min(entryValid, f.options.AttrTimeout)
+	changes, maxAge := f.changes.counter(repo).Load(), f.indexAge()
 	if i := f.layouts.indexes.get(repo, changes, maxAge); i != nil {
 		return i, nil
 	}

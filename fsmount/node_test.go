@@ -79,6 +79,8 @@ func TestSameLookupSameNode(t *testing.T) {
 		{"team", "app", "_blobs", "sha256", blob.Encoded()}, {"team", "app", "_blobs", blob.String()},
 		{"team", "app", "_manifests", "sha256", image.Encoded()}, {"team", "app", "_tags"},
 		{"team", "app", "_tags", "v1"}, {"team", "app", "_uploads"}, {".registryfs"}, {".registryfs", "errors"},
+		{"team", "app", "_oci"}, {"team", "app", "_oci", "index.json"}, {"team", "app", "_oci", "oci-layout"},
+		{"team", "app", "_oci", "blobs"}, {"team", "app", "_oci", "blobs", "sha256"}, {"team", "app", "_oci", "blobs", "sha256", blob.Encoded()},
 		{"team", "app", "_images"}, {"team", "app", "_images", "v1"}, {"team", "app", "_images", "v1", "unknown"},
 		{"team", "app", "_images", "v1", "unknown", "config.json"}, {"team", "app", "_images", "v1", "unknown", "layers"},
 	} {
@@ -178,7 +180,7 @@ func TestInodeNumbers(t *testing.T) {
 func TestRefusedOperationsAreNotPermitted(t *testing.T) {
 	f := newTestFileSystem(t, Options{})
 	f.putImage(t, "team/app", "v1")
-	paths := [][]string{{".registryfs"}, {"team", "app"}, {"team", "app", "_blobs"}, {"team", "app", "_tags"}, {"team", "app", "_uploads"},
+	paths := [][]string{{".registryfs"}, {"team", "app"}, {"team", "app", "_blobs"}, {"team", "app", "_tags"}, {"team", "app", "_uploads"}, {"team", "app", "_oci"},
 		{"team", "app", "_images"}, {"team", "app", "_images", "v1"}, {"team", "app", "_images", "v1", "unknown"}, {"team", "app", "_images", "v1", "unknown", "layers"}}
 	for _, path := range paths {
 		dir, err := f.lookup(t.Context(), path...)
@@ -218,6 +220,8 @@ func TestEveryNodeAnswersForItself(t *testing.T) {
 	file, err := f.newStagedFile(tg)
 	require.NoError(t, err)
 	f.names.put(at, ".scratch", local{file: file})
+	_, err = f.newScratchDir(place{repo: "team/app", view: viewLayout}, "ingest")
+	require.NoError(t, err)
 	u, err := f.repository(t, "team/app").Blobs().Create(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, u.Close())
@@ -226,6 +230,8 @@ func TestEveryNodeAnswersForItself(t *testing.T) {
 		{"team", "app", "_blobs", "sha256", blob.Encoded()}, {"team", "app", "_blobs", blob.String()},
 		{"team", "app", "_blobs", "alias"}, {"team", "app", "_blobs", ".scratch"}, {"team", "app", "_tags"}, {"team", "app", "_tags", "v1"},
 		{"team", "app", "_uploads"}, {"team", "app", "_uploads", u.ID()}, {".registryfs"}, {".registryfs", "errors"},
+		{"team", "app", "_oci"}, {"team", "app", "_oci", "index.json"}, {"team", "app", "_oci", "oci-layout"},
+		{"team", "app", "_oci", "blobs"}, {"team", "app", "_oci", "blobs", "sha256"}, {"team", "app", "_oci", "ingest"},
 		{"team", "app", "_images"}, {"team", "app", "_images", "v1"}, {"team", "app", "_images", "v1", "unknown"},
 		{"team", "app", "_images", "v1", "unknown", "manifest.json"}, {"team", "app", "_images", "v1", "unknown", "layers"},
 	} {

@@ -10,15 +10,23 @@ import (
 // Quick is a node or a handle that knows which requests it answers without
 // waiting for anything. A node is asked about OPEN, GETXATTR and LISTXATTR, a
 // handle about READ, WRITE, FLUSH and RELEASE. Without it these can wait; LOOKUP,
-// GETATTR and READLINK are always taken to be quick.
+// GETATTR and READLINK are taken to be quick, unless a node is [Slow].
 type Quick interface {
 	IsQuick(req fuse.Request) bool
+}
+
+// Slow is a node that knows which of its LOOKUP and GETATTR can take long.
+type Slow interface {
+	IsSlow(req fuse.Request) bool
 }
 
 // isQuick reports whether a reader answers the request itself.
 func (c *call) isQuick() bool {
 	switch r := c.req.(type) {
-	case *fuse.LookupRequest, *fuse.GetattrRequest, *fuse.ReadlinkRequest, *fuse.AccessRequest, *fuse.PollRequest, *fuse.UnrecognizedRequest:
+	case *fuse.LookupRequest, *fuse.GetattrRequest:
+		n, ok := c.node.Node.(Slow)
+		return !ok || !n.IsSlow(c.req)
+	case *fuse.ReadlinkRequest, *fuse.AccessRequest, *fuse.PollRequest, *fuse.UnrecognizedRequest:
 		return true
 	case *fuse.GetxattrRequest:
 		return isForeignXattr(r.Name) || c.isQuickFor(c.node.Node)
