@@ -14,7 +14,7 @@ TEST_TOOLS := fusermount3:fuse3 mount:mount mkfs.xfs:xfsprogs \
 	docker-registry:docker-registry skopeo:skopeo rsync:rsync getfattr:attr \
 	strace:strace busybox:busybox vim:vim tar:tar curl:curl jq:jq \
 	umoci:umoci buildah:buildah podman:podman runc:runc \
-	setpriv:util-linux openssl:openssl fio:fio mkfs.ext4:e2fsprogs gcc:gcc /usr/include/stdlib.h:libc6-dev
+	setpriv:util-linux script:bsdutils openssl:openssl fio:fio mkfs.ext4:e2fsprogs gcc:gcc /usr/include/stdlib.h:libc6-dev
 
 # What they run that Debian does not have is installed in bin/tools.
 CRANE  := github.com/google/go-containerregistry/cmd/crane@v0.22.1

@@ -25,7 +25,8 @@ type Claimer interface {
 // ClaimOptions say how a store is used.
 type ClaimOptions struct {
 	// Exclusive says that nothing but this process writes to the store, and
-	// marks it so. Then garbage can be collected meanwhile.
+	// marks it so. Then garbage can be collected meanwhile, unless there is no
+	// room for the mark, which is logged.
 	Exclusive bool
 	// By says for people who it is.
 	By string
@@ -53,19 +54,23 @@ func (r *registry) Claim(ctx context.Context, o ClaimOptions) (io.Closer, error)
 	if err != nil {
 		return nil, r.inUse(ctx, err)
 	}
-	if o.Exclusive {
-		err = r.markExclusive(ctx, o.By)
-	} else {
-		err = r.unmarked(ctx)
+	if !o.Exclusive {
+		if err := r.unmarked(ctx); err != nil {
+			use.Close()
+			return nil, err
+		}
+		return use, nil
 	}
-	if err != nil {
-		use.Close()
-		return nil, err
+	if err := r.markExclusive(ctx, o.By); err != nil {
+		// A full disk is no reason not to use the store. The mark of one who
+		// has died must not stand for us, though.
+		r.log.Warn("garbage cannot be collected beside this mount", "reason", err)
+		if err := ignore(r.driver.Delete(ctx, layoutMark)); err != nil {
+			use.Close()
+			return nil, err
+		}
 	}
-	if o.Exclusive {
-		return closers{endOfClaim{r}, use}, nil
-	}
-	return use, nil
+	return closers{endOfClaim{r}, use}, nil
 }
 
 // markExclusive makes the leases first, so that whoever finds the mark finds

@@ -158,6 +158,24 @@ func TestLeasesThatFail(t *testing.T) {
 	putBlob(t, repository(t, user, "app"), []byte("three"))
 }
 
+// Nor does a store without room for leases.
+func TestClaimWithoutRoom(t *testing.T) {
+	d := memdriver.New()
+	create(t, d)
+	put(t, d, markPath, "{}") // of one who died
+	user, end := exclusive(t, &gate{Driver: d, before: func(op, p string) error {
+		if op == "writer" && strings.Contains(p, "/leases/") {
+			return errHalted
+		}
+		return nil
+	}}, newClock())
+	require.ErrorIs(t, second(d.Stat(t.Context(), markPath)), driver.ErrNotExist)
+	putBlob(t, repository(t, user, "app"), []byte("one"))
+	require.ErrorIs(t, second(again(t, d).(storage.Collector).Collect(t.Context(), online, nil)), storage.ErrUnsupported)
+	require.ErrorIs(t, second(again(t, d).(storage.Collector).Collect(t.Context(), now, nil)), storage.ErrInUse)
+	end()
+}
+
 // A collection that was asleep for too long, or whose user has gone, gives back
 // what it has just taken, and ends.
 func TestCollectOnlineGivesUp(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,94 +22,27 @@ import (
 
 var errHalted = errors.New("stopped")
 
-// stopper is a driver that fails at one of its calls, and, as one whose process
-// has died, at all that follow, unless it fails only once.
-type stopper struct {
-	driver.Driver
-	at    int // of the calls from 1; 0: never
-	once  bool
-	calls int
-}
-
-var (
-	_ driver.AtOpener = (*stopper)(nil)
-	_ driver.DirMover = (*stopper)(nil)
-	_ driver.DirMaker = (*stopper)(nil)
-)
-
-func (s *stopper) next() error {
-	s.calls++
-	if s.calls == s.at || s.at > 0 && s.calls > s.at && !s.once {
-		return errHalted
-	}
-	return nil
-}
-
-func (s *stopper) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
-	if err := s.next(); err != nil {
-		return nil, err
-	}
-	return s.Driver.Reader(ctx, path, offset)
-}
-
-func (s *stopper) OpenAt(ctx context.Context, path string) (driver.File, error) {
-	if err := s.next(); err != nil {
-		return nil, err
-	}
-	return driver.OpenAt(ctx, s.Driver, path)
-}
-
-func (s *stopper) Stat(ctx context.Context, path string) (driver.FileInfo, error) {
-	if err := s.next(); err != nil {
-		return driver.FileInfo{}, err
-	}
-	return s.Driver.Stat(ctx, path)
-}
-
-func (s *stopper) List(ctx context.Context, path string) ([]string, error) {
-	if err := s.next(); err != nil {
-		return nil, err
-	}
-	return s.Driver.List(ctx, path)
-}
-
-func (s *stopper) MoveDir(ctx context.Context, src, dst string) error {
-	if err := s.next(); err != nil {
-		return err
-	}
-	return driver.MoveDir(ctx, s.Driver, src, dst)
-}
-
-func (s *stopper) MakeDir(ctx context.Context, path string) error {
-	if err := s.next(); err != nil {
-		return err
-	}
-	return driver.MakeDir(ctx, s.Driver, path)
-}
-
-// Delete that fails has removed a file, but not its directory.
-func (s *stopper) Delete(ctx context.Context, p string) error {
-	if err := s.next(); err != nil {
-		for _, name := range []string{"link", "data"} {
-			if s.calls == s.at {
-				_ = s.Driver.Delete(ctx, path.Join(p, name))
+// stopping is a driver that fails at one of its calls, from 1, and, as one whose
+// process has died, at all that follow, unless it fails only once. Nothing may be
+// written to it. calls counts.
+func stopping(ctx context.Context, d driver.Driver, at int, once bool) (s *gate, calls *int) {
+	calls = new(int)
+	return &gate{Driver: d, before: func(op, p string) error {
+		switch op {
+		case "put", "writer", "move", "movenew":
+			return errors.New("something is written")
+		}
+		*calls++
+		if *calls == at && op == "delete" { // it has removed a file, but not its directory
+			for _, name := range []string{"link", "data"} {
+				_ = d.Delete(ctx, path.Join(p, name))
 			}
 		}
-		return err
-	}
-	return s.Driver.Delete(ctx, p)
-}
-
-func (s *stopper) PutContent(context.Context, string, []byte) error {
-	return errors.New("something is written")
-}
-
-func (s *stopper) Writer(context.Context, string, bool) (driver.Writer, error) {
-	return nil, errors.New("something is written")
-}
-
-func (s *stopper) Move(context.Context, string, string) error {
-	return errors.New("a file is moved")
+		if *calls == at || at > 0 && *calls > at && !once {
+			return errHalted
+		}
+		return nil
+	}}, calls
 }
 
 // fillForCollection makes a store with something of every kind to remove and
@@ -137,15 +69,15 @@ func fillForCollection(t *testing.T, d driver.Driver) {
 func TestCollectStoppedAnywhere(t *testing.T) {
 	uninterrupted := memdriver.New()
 	fillForCollection(t, uninterrupted)
-	full := &stopper{Driver: uninterrupted, at: 0}
+	full, calls := stopping(t.Context(), uninterrupted, 0, false)
 	require.NotEmpty(t, collect(t, again(t, full), nowUntagged).gone())
 	want := tree(t, uninterrupted)
 	for _, once := range []bool{false, true} {
 		stopped := 0
-		for n := 1; n <= full.calls; n++ {
+		for n := 1; n <= *calls; n++ {
 			d := memdriver.New()
 			fillForCollection(t, d)
-			s := &stopper{Driver: d, at: n, once: once}
+			s, _ := stopping(t.Context(), d, n, once)
 			opened, err := storage.Open(t.Context(), s, storage.Options{})
 			if err == nil {
 				var summary storage.CollectSummary
@@ -163,7 +95,7 @@ func TestCollectStoppedAnywhere(t *testing.T) {
 			require.Equal(t, want, tree(t, d), "after a stop at call %d", n)
 		}
 		require.NotZero(t, stopped)
-		t.Logf("stopped at each of %d calls, %d times with an error", full.calls, stopped)
+		t.Logf("stopped at each of %d calls, %d times with an error", *calls, stopped)
 	}
 }
 

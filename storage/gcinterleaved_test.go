@@ -23,8 +23,6 @@ import (
 type givenStore struct {
 	kept, old, part pushed
 	multi           digest.Digest // an index of kept and part, without a tag
-	sparse          digest.Digest // another, whose signature is sparseSignature
-	signature       pushed
 }
 
 var known = []byte("content that no manifest needs")
@@ -34,7 +32,7 @@ func fillGivenStore(t *testing.T, d driver.Driver) givenStore {
 	repo := repository(t, create(t, d), "app")
 	s := givenStore{kept: push(t, repo, "kept", "v1"), old: push(t, repo, "old", ""), part: push(t, repo, "part", "")}
 	s.multi = pushIndex(t, repo, s.kept, s.part)
-	s.signature = pushReferrer(t, repo, "signature of old", s.old.manifest)
+	pushReferrer(t, repo, "signature of old", s.old.manifest)
 	putBlob(t, repo, known)
 	b := digest.FromBytes(known)
 	put(t, d, layerLink("app", digest.SHA512.FromBytes(known)), b.String())

@@ -32,7 +32,9 @@ import (
 // A filter takes no more room than that, nor memory, however much is leased; that
 // it may take a digest for leased that is not only keeps garbage. A lease holds
 // for a period at least, by the uptime, and until two have passed since its file
-// was made: also when its process has died, since clients come back.
+// was made: also when its process has died, since clients come back. What is open
+// for reading needs none: the file stays until it is closed. Nor do uploads, which
+// are no content before they are committed.
 type leases struct {
 	registry *registry
 	sets     [2]leaseSet // by leaseKind

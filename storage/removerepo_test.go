@@ -83,7 +83,7 @@ func TestRemoveRepositoryStoppedAnywhere(t *testing.T) {
 					require.NoError(t, repo.Tags().Tag(t.Context(), "index", pushIndex(t, repo, img)))
 				}
 				require.NoError(t, second(repository(t, reg, "app").Blobs().Create(t.Context())))
-				s := &stopper{Driver: d, at: n}
+				s, calls := stopping(t.Context(), d, n, false)
 				stopped, err := storage.Open(t.Context(), s, storage.Options{})
 				if err == nil {
 					err = stopped.(storage.RepositoryRemover).RemoveRepository(t.Context(), "app")
@@ -93,7 +93,7 @@ func TestRemoveRepositoryStoppedAnywhere(t *testing.T) {
 					require.NoError(t, second(d.Stat(t.Context(), repos+"/"+name+"/_layers")), "stock registries fail over %s", name)
 				}
 				if err == nil {
-					require.Less(t, s.calls, n)
+					require.Less(t, *calls, n)
 					break
 				}
 				require.ErrorIs(t, err, errHalted)

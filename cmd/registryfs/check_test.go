@@ -180,3 +180,18 @@ func TestCheckOfStockRegistry(t *testing.T) {
 	p.start(t)
 	p.checkPulled(t, "team/ours", "v2", ours)
 }
+
+// On a terminal a bar tells how fast it goes, and how long it will take.
+func TestCheckOnATerminal(t *testing.T) {
+	store := newStore(t)
+	garbage(t, store, "app", strings.Repeat("a large blob\n", 16<<20/13))
+	for i := range 8 {
+		garbage(t, store, "app", strings.Repeat(itoa(i), 8<<20))
+	}
+	r := execute(t, "script", "-qec", program+" check "+store, "/dev/null")
+	require.Equal(t, exitOK, r.status, r.stdout)
+	require.Regexp(t, `checking +[0-9]+% \|.*\| \([0-9.]+ [KMG]iB/s\) \[[0-9a-z]+:[0-9a-z]+\]`, r.stdout)
+	require.Contains(t, r.stdout, "0 damaged")
+	r = execute(t, "sh", "-c", `"$1" check "$2" 2>&1`, "sh", program, store)
+	require.NotContains(t, r.stdout, "checking", "no bar in a log")
+}

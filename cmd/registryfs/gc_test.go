@@ -200,6 +200,19 @@ func TestGCUnderAStockRegistry(t *testing.T) {
 		require.Equal(t, []string{"moved", "v1"}, p.tags(t, "team/theirs"))
 	}
 	pulled()
+	p.stop(t)
+	// Beside a mount as well, which has the store for that time.
+	mounted := mountPoint(t)
+	s := startServer(t, "--exclusive", store, mounted)
+	d = garbage(t, store, "team/ours", "more garbage")
+	for _, did := range []string{"aside", "removed"} {
+		r = registryfs(t, "gc", "--grace", "0", "--untagged", store)
+		require.Equal(t, exitOK, r.status, r.stderr)
+		require.Equal(t, 2, strings.Count(r.stdout, "\t"+did+"\n"), r.stdout)
+	}
+	require.Equal(t, exitOK, registryfs(t, "unmount", mounted).status)
+	s.end(t)
+	pulled()
 	p.push(t, old, "team/theirs", "again")
 	p.checkPulled(t, "team/theirs", "again", old)
 	p.stop(t)
