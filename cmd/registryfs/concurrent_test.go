@@ -47,7 +47,7 @@ func (m *twoMounts) end(t *testing.T) {
 		require.Equal(t, exitOK, registryfs(t, "unmount", mnt).status)
 		require.False(t, isMounted(t, mnt))
 	}
-	r := registryfs(t, "check", m.store)
+	r := executeWithin(t, 10*patience, program, "check", m.store)
 	require.Equal(t, exitOK, r.status, "%s%s", r.stdout, r.stderr)
 	for line := range strings.Lines(r.stdout) {
 		require.Contains(t, line, "/registryfs/trash/", "only tags that were removed are left over")

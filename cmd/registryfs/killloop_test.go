@@ -120,15 +120,23 @@ func (k *killed) collect(stop <-chan struct{}) (times int, err error) {
 func (k *killed) end(t *testing.T) {
 	t.Helper()
 	for range 2 {
-		require.Equal(t, exitOK, registryfs(t, "unmount", k.mnt).status)
-		require.False(t, isMounted(t, k.mnt))
+		k.unmount(t)
 		status, rest := k.server.end(t)
 		require.Equal(t, exitOK, status, rest)
 		k.mount(t)
 		require.Empty(t, k.known.audit(accounts{}, k.look(t, accounts{})))
 	}
-	require.Equal(t, exitOK, registryfs(t, "unmount", k.mnt).status)
+	k.unmount(t)
 	require.NoError(t, os.RemoveAll(k.store))
+}
+
+// unmount has much patience: the daemon lives as long as there is a mount
+// namespace, of any other program, that was made while it was mounted.
+func (k *killed) unmount(t *testing.T) {
+	t.Helper()
+	r := executeWithin(t, 10*patience, program, "unmount", k.mnt)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.False(t, isMounted(t, k.mnt))
 }
 
 // round lets writers write, kills the daemon, and looks at what is left.
@@ -148,8 +156,6 @@ func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 	after := int64(1 + rnd.IntN(killAfterMost))
 	delay := time.Duration(rnd.Int64N(int64(killDelayMost)))
 
-	// Whatever hangs is let go when the kernel ends the connection.
-	stuck := time.AfterFunc(patience, func() { _ = exec.Command("umount", "-f", k.mnt).Run() })
 	var acknowledged atomic.Int64
 	reached := make(chan struct{})
 	deeds, wait := startWriters(t, orders, func(d deed) {
@@ -174,11 +180,14 @@ func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 	case <-reached:
 		time.Sleep(delay) // any moment will do
 	case <-ended:
+	case <-time.After(10 * patience): // it is killed, and the test fails below
 	}
 	died := time.Now().UnixNano()
 	close(dying)
 	require.NoError(t, k.server.Process.Kill())
 	_ = k.server.Wait()
+	// Whatever hangs is let go when the kernel ends the connection.
+	stuck := time.AfterFunc(patience, func() { _ = exec.Command("umount", "-f", k.mnt).Run() })
 	<-ended
 	collecting.Wait()
 	require.True(t, stuck.Stop(), "seed %d: a writer hangs after the kill", seed)
