@@ -189,6 +189,8 @@ func TestLayout(t *testing.T) {
 			r.requireTag(t, "v1", i.manifest)
 			r.ok(t, `rm "$R/_tags/v1"; rsync -a "$W/lay/" "$R/_oci/"`)
 			r.requireTag(t, "v1", i.manifest)
+			r.ok(t, `mkdir "$W/none"; : > "$W/none/index.json"; tar -C "$W/none" -cf "$W/none.tar" index.json; tar -C "$R/_oci" -xf "$W/none.tar"`)
+			require.Equal(t, "blobs\nindex.json\noci-layout", r.ok(t, `ls -A "$R/_oci"`))
 			r.ok(t, `rm "$R/_tags/v1"; mv "$1" "$R/_oci/index.json"`, index.path)
 			r.requireTag(t, "v1", i.manifest)
 			require.NotContains(t, r.ok(t, `cat "$M/.registryfs/errors"`), "/"+r.name+"/")

@@ -10,9 +10,9 @@ import (
 	"registryfs/manifest"
 )
 
-// layoutFile is one of the two files of a layout: index.json, which is made
-// anew for each that opens it and stays as it is for as long as they have it
-// open, or oci-layout, which never changes.
+// layoutFile is one of the two files of a layout: index.json, which is made of
+// what the repository has when somebody opens it, and stays so for as long as
+// they have it open, or oci-layout, which never changes.
 type layoutFile struct {
 	fs    *fileSystem
 	place place

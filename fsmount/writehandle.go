@@ -202,7 +202,7 @@ func (h *writeHandle) publish(ctx context.Context, t target) error {
 // keepEmpty gives a file that is closed empty a name in the mount, for a
 // moment: it is a placeholder, as touch and tar make them.
 func (h *writeHandle) keepEmpty(t target) {
-	if h.file != nil && h.file.isEmpty() && h.published == nil {
+	if h.file != nil && !t.isLayoutFile() && h.file.isEmpty() && h.published == nil {
 		h.fs.names.putNew(t.place, t.name, local{file: h.file})
 	}
 }
