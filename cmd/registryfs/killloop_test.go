@@ -185,6 +185,8 @@ func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 	died := time.Now().UnixNano()
 	close(dying)
 	require.NoError(t, k.server.Process.Kill())
+	said, err := io.ReadAll(k.server.stderr)
+	require.NoError(t, err)
 	_ = k.server.Wait()
 	// Whatever hangs is let go when the kernel ends the connection.
 	stuck := time.AfterFunc(patience, func() { _ = exec.Command("umount", "-f", k.mnt).Run() })
@@ -193,7 +195,7 @@ func (k *killed) round(t *testing.T, seed, try uint64) accounts {
 	require.True(t, stuck.Stop(), "seed %d: a writer hangs after the kill", seed)
 
 	a := k.known.settle(*deeds, died)
-	require.Empty(t, a.refused, "seed %d", seed)
+	require.Empty(t, a.refused, "seed %d; the daemon said:\n%s", seed, said)
 	require.GreaterOrEqual(t, int64(a.acknowledged), after, "seed %d", seed)
 
 	k.mount(t)
