@@ -145,3 +145,32 @@ func TestCollectOnlineRestores(t *testing.T) {
 	require.Equal(t, "layer of signature", string(readAll(t, repository(t, user, "app"), digest.FromBytes([]byte("layer of signature")))))
 	require.NotEmpty(t, signed.payload)
 }
+
+// What was removed does not come back from what had been set aside.
+func TestCollectOnlineForgets(t *testing.T) {
+	d, clock := memdriver.New(), newClock()
+	before := create(t, d)
+	content := []byte("garbage")
+	b := putBlob(t, repository(t, before, "app"), content)
+	img := push(t, repository(t, before, "app"), "image", "")
+	putBlob(t, repository(t, before, "gone"), content)
+	putBlob(t, repository(t, before, "gone/nested"), []byte("kept"))
+	user, end := exclusive(t, d, clock)
+	require.Equal(t, 5, collectOnline(t, d, clock, onlineUntagged).Aside.Links)
+
+	app := repository(t, user, "app")
+	putBlob(t, app, content)
+	require.NoError(t, app.Blobs().Delete(t.Context(), b))
+	require.ErrorIs(t, second(app.Blobs().Stat(t.Context(), b)), storage.ErrBlobUnknown)
+	require.NoError(t, app.Manifests().Delete(t.Context(), img.manifest), "it is brought back to be removed")
+	require.ErrorIs(t, second(app.Manifests().Stat(t.Context(), img.manifest)), storage.ErrManifestUnknown)
+
+	gone := repository(t, user, "gone")
+	require.NoError(t, second(gone.Blobs().Put(t.Context(), "", []byte("new"))))
+	end()
+	require.NoError(t, user.(storage.RepositoryRemover).RemoveRepository(t.Context(), "gone"))
+	user, _ = exclusive(t, d, clock)
+	require.ErrorIs(t, second(repository(t, user, "gone").Blobs().Stat(t.Context(), b)), storage.ErrBlobUnknown)
+	require.NoError(t, second(repository(t, user, "gone/nested").Blobs().Stat(t.Context(), digest.FromBytes([]byte("kept")))))
+	requireSound(t, d)
+}

@@ -154,7 +154,7 @@ func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest) error {
 	} else if by != "" {
 		return fmt.Errorf("%w: by manifest %s", ErrReferenced, by)
 	}
-	return b.links.remove(ctx, d)
+	return b.repo.registry.removeLink(ctx, b.links, d)
 }
 
 func (b *linkedBlobs) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {

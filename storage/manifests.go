@@ -194,10 +194,10 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	if unlinked != nil && !errors.Is(unlinked, errNoLink) && !errors.Is(unlinked, ErrCorrupt) {
 		return unlinked
 	}
-	err = m.links.remove(ctx, d)
+	err = m.repo.registry.removeLink(ctx, m.links, d)
 	if errors.Is(unlinked, errNoLink) && (err == nil || errors.Is(err, errNoLink)) {
 		// Of a manifest of registry 2.1.0 that was no more than its signatures.
-		err = m.repo.linkedBlobs().links.remove(ctx, d)
+		err = m.repo.registry.removeLink(ctx, m.repo.linkedBlobs().links, d)
 	}
 	return err
 }

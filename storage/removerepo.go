@@ -46,10 +46,11 @@ func (r *registry) RemoveRepository(ctx context.Context, name string) error {
 		return err
 	case !entry.Repository:
 		return fmt.Errorf("%w: %q: there are only repositories below it", ErrRepositoryUnknown, name)
-	case !entry.Namespace:
-		err = r.discardRepository(ctx, name)
-	default:
+	}
+	if err = r.forgetSwept(ctx, name); err == nil && entry.Namespace {
 		err = r.discardParts(ctx, name)
+	} else if err == nil {
+		err = r.discardRepository(ctx, name)
 	}
 	return r.repository(name).fail("remove repository", "", err)
 }

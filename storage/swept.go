@@ -17,7 +17,7 @@ import (
 //	swept/<stamp>/repositories/<name>/_layers/<alg>/<hex>/link
 //	swept/<stamp>/repositories/<name>/_manifests/revisions/<alg>/<hex>/link
 //	swept/<stamp>/blobs/<alg>/<hex[:2]>/<hex>/data
-//	swept/<stamp>/doomed/<id>/   what is being deleted, and not looked for any more
+//	swept/doomed/<stamp>/…   what is being deleted, and not looked for any more
 //
 // There it stays for a grace. Whoever misses something at its place looks here
 // and brings it back; so does the next collection with what it would keep.
@@ -99,6 +99,45 @@ func (r *registry) revive(ctx context.Context, p string, before func(run string)
 		r.log.Info("brought back what a collection had swept", "path", p)
 	}
 	return true, nil // by us, or by the collection just before we looked
+}
+
+// removeLink takes d out of a set, and out of what was set aside of it: what is
+// removed must not come back.
+func (r *registry) removeLink(ctx context.Context, set links, d digest.Digest) error {
+	runs, err := r.sweptRuns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if err := ignore(r.driver.Delete(ctx, sweptPath(run, linkPath(set.dir, d)))); err != nil {
+			return err
+		}
+	}
+	return set.remove(ctx, d)
+}
+
+// forgetSwept removes what was set aside of a repository. Nobody else uses the
+// store.
+func (r *registry) forgetSwept(ctx context.Context, name string) error {
+	runs, err := r.sweptRuns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		parts, err := r.driver.List(ctx, sweptPath(run, repoPath(name)))
+		if err := ignore(err); err != nil {
+			return err
+		}
+		for _, part := range parts {
+			if !isReserved(path.Base(part)) {
+				continue
+			}
+			if err := ignore(r.driver.Delete(ctx, part)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // reviveContent brings back content.

@@ -204,7 +204,7 @@ func TestGCUnderAStockRegistry(t *testing.T) {
 	// Beside a mount as well, which has the store for that time.
 	mounted := mountPoint(t)
 	s := startServer(t, "--exclusive", store, mounted)
-	d = garbage(t, store, "team/ours", "more garbage")
+	garbage(t, store, "team/ours", "more garbage")
 	for _, did := range []string{"aside", "removed"} {
 		r = registryfs(t, "gc", "--grace", "0", "--untagged", store)
 		require.Equal(t, exitOK, r.status, r.stderr)
