@@ -3,6 +3,7 @@ package fsmount
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -254,8 +255,11 @@ func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
 	return err
 }
 
+// failed makes an I/O failure final. That whoever waited was interrupted, as by
+// a signal that the runtime of a language sends itself, is none: fsync is called
+// again then.
 func (s *staging) failed(err error) error {
-	if err != nil && s.err == nil {
+	if err != nil && s.err == nil && !errors.Is(err, context.Canceled) {
 		s.err = err
 	}
 	return err
