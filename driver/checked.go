@@ -141,6 +141,14 @@ func (c *checked) OpenAt(ctx context.Context, path string) (File, error) {
 	return &checkedFile{driver: c, path: path, inner: f}, nil
 }
 
+func (c *checked) GetFile(ctx context.Context, path string, limit int64) ([]byte, FileInfo, error) {
+	if err := c.check(ctx, "getfile", path); err != nil {
+		return nil, FileInfo{}, err
+	}
+	content, info, err := GetFile(ctx, c.inner, path, limit)
+	return content, info, c.wrap("getfile", path, err)
+}
+
 // Walk returns the errors of fn as they are.
 func (c *checked) Walk(ctx context.Context, root string, fn WalkFunc) error {
 	if err := c.checkDir(ctx, "walk", root); err != nil {

@@ -46,6 +46,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) driver.Driver) {
 		{"Sync", testSync},
 		{"OpenAt", testOpenAt},
 		{"Lock", testLock},
+		{"GetFile", testGetFile},
 		{"Concurrent", testConcurrent},
 		{"Context", testContext},
 	} {

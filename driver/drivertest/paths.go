@@ -103,6 +103,7 @@ func requireInvalid(t *testing.T, d driver.Driver, path string) {
 		"moveto":  func() error { return d.Move(ctx, "/good", path) },
 		"delete":  func() error { return d.Delete(ctx, path) },
 		"openat":  func() error { _, err := driver.OpenAt(ctx, d, path); return err },
+		"getfile": func() error { _, _, err := driver.GetFile(ctx, d, path, 1); return err },
 		"movedir": func() error { return driver.MoveDir(ctx, d, path, "/x") },
 		"makedir": func() error { return driver.MakeDir(ctx, d, path) },
 		"walk":    func() error { return driver.Walk(ctx, d, path, nil) },

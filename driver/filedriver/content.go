@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -12,25 +11,9 @@ import (
 	"registryfs/driver"
 )
 
-func (s *store) GetContent(_ context.Context, path string) ([]byte, error) {
-	f, err := s.openRead(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := fstat(f)
-	if err != nil {
-		return nil, s.fault(err)
-	}
-	if st.Size > driver.MaxContent {
-		return nil, driver.ErrTooLarge
-	}
-	content := make([]byte, st.Size)
-	n, err := io.ReadFull(f, content)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil // cut while it was read
-	}
-	return content[:n], s.fault(err)
+func (s *store) GetContent(ctx context.Context, path string) ([]byte, error) {
+	content, _, err := s.GetFile(ctx, path, driver.MaxContent)
+	return content, err
 }
 
 // PutContent writes a temporary beside the file and renames it.
