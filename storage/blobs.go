@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -23,6 +24,8 @@ type blobs struct {
 	verify *verifier
 	log    *slog.Logger
 
+	resident atomic.Int64 // bytes of content that is open in memory
+
 	seed  maphash.Seed
 	locks [lockStripes]sync.Mutex // by digest: one publishes at a time
 }
@@ -35,12 +38,8 @@ func newBlobs(d driver.Driver, log *slog.Logger) *blobs {
 func (b *blobs) stat(ctx context.Context, d digest.Digest) (Descriptor, error) {
 	info, err := b.driver.Stat(ctx, blobPath(d))
 	switch {
-	case errors.Is(err, driver.ErrNotExist):
-		return Descriptor{}, ErrBlobUnknown
-	case errors.Is(err, driver.ErrInvalidPath):
-		return Descriptor{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case err != nil:
-		return Descriptor{}, err
+		return Descriptor{}, contentError(err)
 	case info.IsDir:
 		return Descriptor{}, fmt.Errorf("%w: %s is a directory", ErrCorrupt, info.Path)
 	}
@@ -53,16 +52,25 @@ const openTries = 3
 // open verifies the content of a canonical digest, and against other names of
 // it that the caller goes by, and opens it.
 func (b *blobs) open(ctx context.Context, d digest.Digest, also ...digest.Digest) (Blob, error) {
-	names := append([]digest.Digest{d}, also...)
+	return b.openObserved(ctx, nil, append([]digest.Digest{d}, also...))
+}
+
+// openObserved is open; the first of the names is the canonical one. o may be
+// nil.
+func (b *blobs) openObserved(ctx context.Context, o Observer, names []digest.Digest) (Blob, error) {
+	if blob, err := b.openResident(ctx, o, names); !errors.Is(err, driver.ErrTooLarge) {
+		return blob, err
+	}
 	for try := 1; ; try++ {
-		blob, err := b.openOnce(ctx, d, names)
+		blob, err := b.openOnce(ctx, o, names)
 		if !errors.Is(err, errChanged) || try == openTries {
 			return blob, err
 		}
 	}
 }
 
-func (b *blobs) openOnce(ctx context.Context, d digest.Digest, names []digest.Digest) (_ Blob, err error) {
+func (b *blobs) openOnce(ctx context.Context, o Observer, names []digest.Digest) (_ Blob, err error) {
+	d := names[0]
 	openFile := func(ctx context.Context) (driver.File, error) { return b.openFile(ctx, d) }
 	f, err := openFile(ctx)
 	if err != nil {
@@ -78,14 +86,16 @@ func (b *blobs) openOnce(ctx context.Context, d digest.Digest, names []digest.Di
 		return nil, err
 	}
 	for _, name := range names {
-		if err := b.verify.check(ctx, name, info.Version, openFile); err != nil {
+		if err := b.verify.check(ctx, name, info.Version, o, openFile); err != nil {
 			return nil, err
 		}
+		o = nil // it has seen the content of the canonical digest
 	}
 	r := &reader{
 		descriptor: Descriptor{MediaType: manifest.MediaTypeOctetStream, Digest: d, Size: info.Size},
 		names:      names,
 		file:       f,
+		verify:     b.verify,
 	}
 	r.version.Store(&info.Version)
 	return r, nil
@@ -93,13 +103,18 @@ func (b *blobs) openOnce(ctx context.Context, d digest.Digest, names []digest.Di
 
 func (b *blobs) openFile(ctx context.Context, d digest.Digest) (driver.File, error) {
 	f, err := driver.OpenAt(ctx, b.driver, blobPath(d))
+	return f, contentError(err)
+}
+
+// contentError says what an error of the driver means for content.
+func contentError(err error) error {
 	switch {
 	case errors.Is(err, driver.ErrNotExist):
-		return nil, ErrBlobUnknown
+		return ErrBlobUnknown
 	case errors.Is(err, driver.ErrInvalidPath):
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return f, err
+	return err
 }
 
 // publish moves the file at src, whose content is known to be d's, to where

@@ -195,7 +195,7 @@ func (c *checker) hashBlobs(ctx context.Context, files []blobFile) error {
 	)
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		wg.Go(func() {
-			buf := make([]byte, verifyBuffer)
+			buf := make([]byte, pieceSize)
 			for i := next.Add(1) - 1; i < int64(len(files)) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				if err := c.hashBlob(ctx, buf, files[i].digest); err != nil {
 					mu.Lock()

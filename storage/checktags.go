@@ -82,7 +82,7 @@ func (r *repoCheck) findCurrent(ctx context.Context, tag entry) (*entry, error) 
 
 func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry, history linked, old map[digest.Digest]bool) error {
 	f := Finding{Damage: true, Repository: r.repo.name, Name: tag.name, Path: currentPath(tag.path)}
-	d, err := readLink(ctx, r.registry.driver, f.Path)
+	d, _, err := readLink(ctx, r.registry.driver, f.Path)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -140,7 +140,7 @@ func (r *registry) inUse(ctx context.Context, err error) error {
 	if !errors.Is(err, ErrInUse) {
 		return err
 	}
-	content, readErr := readLimited(ctx, r.driver, layoutMark, maxMark)
+	content, _, readErr := driver.GetFile(ctx, r.driver, layoutMark, maxMark)
 	var m mark
 	if readErr != nil || json.Unmarshal(content, &m) != nil || m.PID == 0 {
 		return err

@@ -37,7 +37,7 @@ func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		d := aged{memdriver.New()}
 		require.NoError(t, d.PutContent(t.Context(), "/dir/link", content))
-		got, err := readLink(t.Context(), d, "/dir/link")
+		got, _, err := readLink(t.Context(), d, "/dir/link")
 		if want, parseErr := digest.Parse(string(content)); parseErr == nil {
 			require.NoError(t, err)
 			require.Equal(t, want, got)

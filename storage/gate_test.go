@@ -15,12 +15,13 @@ type gate struct {
 }
 
 var (
-	_ driver.AtOpener = (*gate)(nil)
-	_ driver.NewMover = (*gate)(nil)
-	_ driver.DirMover = (*gate)(nil)
-	_ driver.DirMaker = (*gate)(nil)
-	_ driver.Syncer   = (*gate)(nil)
-	_ driver.Locker   = (*gate)(nil)
+	_ driver.AtOpener   = (*gate)(nil)
+	_ driver.FileGetter = (*gate)(nil)
+	_ driver.NewMover   = (*gate)(nil)
+	_ driver.DirMover   = (*gate)(nil)
+	_ driver.DirMaker   = (*gate)(nil)
+	_ driver.Syncer     = (*gate)(nil)
+	_ driver.Locker     = (*gate)(nil)
 )
 
 func (g *gate) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
@@ -35,6 +36,13 @@ func (g *gate) OpenAt(ctx context.Context, path string) (driver.File, error) {
 		return nil, err
 	}
 	return driver.OpenAt(ctx, g.Driver, path)
+}
+
+func (g *gate) GetFile(ctx context.Context, path string, limit int64) ([]byte, driver.FileInfo, error) {
+	if err := g.before("getfile", path); err != nil {
+		return nil, driver.FileInfo{}, err
+	}
+	return driver.GetFile(ctx, g.Driver, path, limit)
 }
 
 func (g *gate) Stat(ctx context.Context, path string) (driver.FileInfo, error) {

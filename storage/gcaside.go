@@ -99,9 +99,12 @@ func (c *collection) alsoSwept(ctx context.Context, dir string, children []strin
 
 // parseSwept is parse of content that was set aside.
 func (m *marking) parseSwept(ctx context.Context, run *sweptRun, d, target digest.Digest) (manifest.Manifest, error) {
-	payload, err := readLimited(ctx, m.registry.driver, sweptPath(run.dir, blobPath(target)), manifest.MaxSize)
+	payload, _, err := driver.GetFile(ctx, m.registry.driver, sweptPath(run.dir, blobPath(target)), manifest.MaxSize)
 	if errors.Is(err, driver.ErrNotExist) {
 		return nil, asManifest(ErrBlobUnknown)
+	}
+	if errors.Is(err, driver.ErrTooLarge) {
+		return nil, ErrTooLarge
 	}
 	if err != nil {
 		return nil, err

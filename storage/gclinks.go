@@ -82,7 +82,7 @@ func (m *marking) link(ctx context.Context, set links, d digest.Digest) (foundLi
 	if digest.IsCanonical(d) {
 		link.target = d
 	}
-	target, err := readLink(ctx, m.registry.driver, p)
+	target, _, err := readLink(ctx, m.registry.driver, p)
 	if errors.Is(err, errNoLink) {
 		link.isEmpty, p = true, path.Dir(p)
 		if info, err := m.registry.driver.Stat(ctx, p); err == nil {

@@ -67,7 +67,7 @@ func (m *marking) tagged(ctx context.Context) ([]digest.Digest, error) {
 		if info, err := m.registry.driver.Stat(ctx, dir); err == nil && !info.IsDir {
 			continue // foreign, and not a tag to anybody
 		}
-		d, err := readLink(ctx, m.registry.driver, currentPath(dir))
+		d, _, err := readLink(ctx, m.registry.driver, currentPath(dir))
 		switch {
 		case err == nil:
 			tagged = append(tagged, d)

@@ -59,7 +59,7 @@ func (r *repository) loadState(ctx context.Context, id string, size int64) (*dig
 		return digest.NewDigester(digest.SHA256)
 	}
 	d := r.registry.driver
-	record, err := readLimited(ctx, d, closePath(id), maxClosed)
+	record, _, err := driver.GetFile(ctx, d, closePath(id), maxClosed)
 	if err != nil {
 		return nil, ignore(err)
 	}
@@ -71,7 +71,7 @@ func (r *repository) loadState(ctx context.Context, id string, size int64) (*dig
 	if err != nil || info.Version != was.Version {
 		return nil, err
 	}
-	state, err := readLimited(ctx, d, statePath(r.name, id, was.Offset), digest.MaxState)
+	state, _, err := driver.GetFile(ctx, d, statePath(r.name, id, was.Offset), digest.MaxState)
 	if err != nil {
 		return nil, ignore(err)
 	}
@@ -94,7 +94,7 @@ func (r *repository) dropStates(ctx context.Context, id string) error {
 
 // ignore is nil for the errors of looking for what need not be there.
 func ignore(err error) error {
-	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) || errors.Is(err, ErrTooLarge) {
+	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) || errors.Is(err, driver.ErrTooLarge) {
 		return nil
 	}
 	return err

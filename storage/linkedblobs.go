@@ -27,12 +27,12 @@ func (b *linkedBlobs) Stat(ctx context.Context, d digest.Digest) (Descriptor, er
 	return desc, b.repo.fail("stat", d.String(), err)
 }
 
-func (b *linkedBlobs) Open(ctx context.Context, d digest.Digest) (Blob, error) {
+func (b *linkedBlobs) Open(ctx context.Context, d digest.Digest, options ...OpenOption) (Blob, error) {
 	canonical, err := b.resolve(ctx, d)
 	if err != nil {
 		return nil, b.repo.fail("open", d.String(), err)
 	}
-	blob, err := b.repo.registry.openContent(ctx, d, canonical)
+	blob, err := b.repo.registry.openContent(ctx, d, canonical, options...)
 	return blob, b.repo.fail("open", d.String(), err)
 }
 
@@ -177,11 +177,12 @@ func (b *linkedBlobs) resolve(ctx context.Context, d digest.Digest) (digest.Dige
 }
 
 // openAs opens canonical content for somebody who knows it as d.
-func openAs(ctx context.Context, content *blobs, d, canonical digest.Digest) (Blob, error) {
-	if d == canonical {
-		return content.open(ctx, canonical)
+func openAs(ctx context.Context, content *blobs, d, canonical digest.Digest, options ...OpenOption) (Blob, error) {
+	names := []digest.Digest{canonical}
+	if d != canonical {
+		names = append(names, d)
 	}
-	return content.open(ctx, canonical, d)
+	return content.openObserved(ctx, openOptionsOf(options).observer, names)
 }
 
 // readBlob returns the whole of a blob of at most limit bytes. It is verified

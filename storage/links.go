@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -40,7 +39,7 @@ func (l links) get(ctx context.Context, d digest.Digest) (digest.Digest, error) 
 	if _, err := digest.Parse(string(d)); err != nil {
 		return "", err
 	}
-	target, err := readLink(ctx, l.driver, linkPath(l.dir, d))
+	target, _, err := readLink(ctx, l.driver, linkPath(l.dir, d))
 	if err != nil {
 		return "", err
 	}
@@ -77,36 +76,31 @@ func (l links) remove(ctx context.Context, d digest.Digest) error {
 	return err
 }
 
-// readLink reads a link file: exactly a digest. Registries read a trailing
-// newline as part of it, so that is corrupt here too.
-func readLink(ctx context.Context, d driver.Driver, p string) (digest.Digest, error) {
+// readLink reads a link file, exactly a digest, and describes it. Registries
+// read a trailing newline as part of the digest, so that is corrupt here too.
+func readLink(ctx context.Context, d driver.Driver, p string) (digest.Digest, driver.FileInfo, error) {
 	for deadline := time.Now().Add(linkWait); ; {
-		content, err := readLimited(ctx, d, p, MaxLink)
+		content, info, err := driver.GetFile(ctx, d, p, MaxLink)
 		switch {
 		case errors.Is(err, driver.ErrNotExist):
-			return "", errNoLink
-		case errors.Is(err, ErrTooLarge), errors.Is(err, driver.ErrInvalidPath):
-			return "", fmt.Errorf("%w: link %s: %w", ErrCorrupt, p, err)
+			return "", info, errNoLink
+		case errors.Is(err, driver.ErrTooLarge), errors.Is(err, driver.ErrInvalidPath):
+			return "", info, fmt.Errorf("%w: link %s: %w", ErrCorrupt, p, err)
 		case err != nil:
-			return "", err
+			return "", info, err
 		}
-		if len(content) == 0 && time.Now().Before(deadline) && isYoung(ctx, d, p) {
+		if len(content) == 0 && time.Now().Before(deadline) && time.Since(info.ModTime) < linkYoung {
 			if err := pause(ctx, linkPause); err != nil {
-				return "", err
+				return "", info, err
 			}
 			continue
 		}
 		target, err := digest.Parse(string(content))
 		if err != nil {
-			return "", fmt.Errorf("%w: link %s: %w", ErrCorrupt, p, err)
+			return "", info, fmt.Errorf("%w: link %s: %w", ErrCorrupt, p, err)
 		}
-		return target, nil
+		return target, info, nil
 	}
-}
-
-func isYoung(ctx context.Context, d driver.Driver, p string) bool {
-	info, err := d.Stat(ctx, p)
-	return err == nil && time.Since(info.ModTime) < linkYoung
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -116,22 +110,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// readLimited returns the content of a file of at most limit bytes, else
-// [ErrTooLarge].
-func readLimited(ctx context.Context, d driver.Driver, p string, limit int64) ([]byte, error) {
-	r, err := d.Reader(ctx, p, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	content, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(content)) > limit {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
-	}
-	return content, nil
 }

@@ -37,12 +37,12 @@ func (m *manifests) Stat(ctx context.Context, d digest.Digest) (Descriptor, erro
 	return desc, m.repo.fail("stat manifest", d.String(), asManifest(err))
 }
 
-func (m *manifests) Open(ctx context.Context, d digest.Digest) (Blob, error) {
+func (m *manifests) Open(ctx context.Context, d digest.Digest, options ...OpenOption) (Blob, error) {
 	canonical, err := m.resolve(ctx, d)
 	if err != nil {
 		return nil, m.repo.fail("open manifest", d.String(), err)
 	}
-	blob, err := m.repo.registry.openContent(ctx, d, canonical)
+	blob, err := m.repo.registry.openContent(ctx, d, canonical, options...)
 	return blob, m.repo.fail("open manifest", d.String(), asManifest(err))
 }
 

@@ -168,7 +168,7 @@ func (r *runningDigest) hash(ctx context.Context, file io.ReaderAt, to int64) er
 	if section.Size() <= 0 {
 		return nil
 	}
-	_, err := io.CopyBuffer(r.digester, &contextReader{ctx, section}, make([]byte, min(verifyBuffer, section.Size())))
+	_, err := io.CopyBuffer(r.digester, &contextReader{ctx, section}, make([]byte, min(pieceSize, section.Size())))
 	if err == nil && r.offset() != to {
 		err = io.ErrUnexpectedEOF
 	}

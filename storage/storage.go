@@ -84,7 +84,7 @@ type BlobStore interface {
 
 	// Open verifies the whole blob against d, unless that has been done since
 	// it last changed, and opens it. Errors: [ErrBlobUnknown], [ErrCorrupt].
-	Open(ctx context.Context, d digest.Digest) (Blob, error)
+	Open(ctx context.Context, d digest.Digest, options ...OpenOption) (Blob, error)
 
 	// Get returns a verified blob of at most [MaxGet] bytes, else
 	// [ErrTooLarge].
@@ -193,7 +193,7 @@ type ManifestStore interface {
 
 	// Open opens the exact bytes of a stored manifest, verified, whether or
 	// not they can be parsed. Errors: [ErrCorrupt].
-	Open(ctx context.Context, d digest.Digest) (Blob, error)
+	Open(ctx context.Context, d digest.Digest, options ...OpenOption) (Blob, error)
 
 	// Get returns a stored manifest, verified and parsed. Errors:
 	// [ErrCorrupt], [ErrTooLarge], manifest.ErrInvalid.

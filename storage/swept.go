@@ -252,11 +252,11 @@ func (r *registry) statContent(ctx context.Context, d digest.Digest) (Descriptor
 }
 
 // openContent opens canonical content for somebody who knows it as d.
-func (r *registry) openContent(ctx context.Context, d, canonical digest.Digest) (Blob, error) {
+func (r *registry) openContent(ctx context.Context, d, canonical digest.Digest, options ...OpenOption) (Blob, error) {
 	if err := r.lease(ctx, leaseSeen, canonical); err != nil {
 		return nil, err
 	}
-	blob, err := openAs(ctx, r.blobs, d, canonical)
+	blob, err := openAs(ctx, r.blobs, d, canonical, options...)
 	if !errors.Is(err, ErrBlobUnknown) {
 		return blob, err
 	}
@@ -264,7 +264,7 @@ func (r *registry) openContent(ctx context.Context, d, canonical digest.Digest) 
 	case reviveErr != nil:
 		return nil, reviveErr
 	case again:
-		return openAs(ctx, r.blobs, d, canonical)
+		return openAs(ctx, r.blobs, d, canonical, options...)
 	}
 	return nil, err
 }

@@ -87,18 +87,14 @@ func (t *tags) get(ctx context.Context, tag string) (Tag, error) {
 		return Tag{}, err
 	}
 	current := currentPath(tagPath(t.repo.name, tag))
-	d, err := readLink(ctx, t.driver(), current)
+	d, info, err := readLink(ctx, t.driver(), current)
 	if errors.Is(err, errNoLink) {
 		return Tag{}, ErrTagUnknown
 	}
 	if err != nil {
 		return Tag{}, err
 	}
-	info, err := t.driver().Stat(ctx, current)
-	if errors.Is(err, driver.ErrNotExist) {
-		return Tag{}, ErrTagUnknown
-	}
-	return Tag{Name: tag, Digest: d, ModTime: info.ModTime}, err
+	return Tag{Name: tag, Digest: d, ModTime: info.ModTime}, nil
 }
 
 func (t *tags) Tag(ctx context.Context, tag string, d digest.Digest) error {

@@ -13,7 +13,7 @@ import (
 type tap struct {
 	driver.Driver
 
-	opening  func(path string)        // before Reader and OpenAt
+	opening  func(path string)        // before Reader, OpenAt and GetFile
 	reading  func(path string)        // before each ReadAt
 	read     func(path string, n int) // after it, and after each Read
 	closed   func(path string)        // after a File is closed
@@ -23,9 +23,10 @@ type tap struct {
 }
 
 var (
-	_ driver.AtOpener = (*tap)(nil)
-	_ driver.DirMover = (*tap)(nil)
-	_ driver.DirMaker = (*tap)(nil)
+	_ driver.AtOpener   = (*tap)(nil)
+	_ driver.FileGetter = (*tap)(nil)
+	_ driver.DirMover   = (*tap)(nil)
+	_ driver.DirMaker   = (*tap)(nil)
 )
 
 func (t *tap) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
@@ -44,6 +45,22 @@ func (t *tap) OpenAt(ctx context.Context, path string) (driver.File, error) {
 		return nil, err
 	}
 	return &tappedFile{f, t, path}, nil
+}
+
+func (t *tap) GetFile(ctx context.Context, path string, limit int64) ([]byte, driver.FileInfo, error) {
+	call(t.opening, path)
+	content, info, err := driver.GetFile(ctx, t.Driver, path, limit)
+	if err != nil {
+		return nil, info, err
+	}
+	if t.stat != nil {
+		t.stat(&info)
+	}
+	call(t.reading, path)
+	if t.read != nil {
+		t.read(path, len(content))
+	}
+	return content, info, nil
 }
 
 func (t *tap) Stat(ctx context.Context, path string) (driver.FileInfo, error) {

@@ -95,7 +95,7 @@ func (u *upload) setPosition(pos int64) {
 
 // ReadFrom appends all of r.
 func (u *upload) ReadFrom(r io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{u}, struct{ io.Reader }{r}, make([]byte, verifyBuffer))
+	return io.CopyBuffer(struct{ io.Writer }{u}, struct{ io.Reader }{r}, make([]byte, pieceSize))
 }
 
 func (u *upload) WriteAt(p []byte, off int64) (int, error) {

@@ -116,7 +116,7 @@ func statUpload(ctx context.Context, repo *repository, id string) (UploadInfo, e
 
 // startedAt is when an upload was begun, or zero where that is not known.
 func (r *repository) startedAt(ctx context.Context, id string) time.Time {
-	content, err := readLimited(ctx, r.registry.driver, uploadStartedPath(r.name, id), MaxLink)
+	content, _, err := driver.GetFile(ctx, r.registry.driver, uploadStartedPath(r.name, id), MaxLink)
 	if err != nil {
 		return time.Time{}
 	}

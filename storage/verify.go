@@ -1,11 +1,9 @@
 package storage
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -13,13 +11,6 @@ import (
 
 	"registryfs/digest"
 	"registryfs/driver"
-)
-
-const (
-	// maxVerdicts bounds the verdicts that are remembered.
-	maxVerdicts = 1 << 17
-	// verifyBuffer is the size in bytes of the reads of a verification.
-	verifyBuffer = 1 << 20
 )
 
 // errChanged says that a file was replaced or written to during a pass.
@@ -36,15 +27,8 @@ type verifier struct {
 	log   *slog.Logger
 
 	mu       sync.Mutex
-	verdicts map[digest.Digest]verdict
+	verdicts verdicts
 	passes   map[passKey]*pass
-}
-
-// verdict is what is known about a version of a file: that it is good, and
-// perhaps that it is durable.
-type verdict struct {
-	version string
-	durable bool
 }
 
 // passKey tells passes over different versions of a file apart.
@@ -66,7 +50,7 @@ func newVerifier(log *slog.Logger) *verifier {
 	return &verifier{
 		log:      log,
 		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
-		verdicts: map[digest.Digest]verdict{},
+		verdicts: verdicts{byDigest: map[digest.Digest]verdict{}},
 		passes:   map[passKey]*pass{},
 	}
 }
@@ -75,20 +59,7 @@ func newVerifier(log *slog.Logger) *verifier {
 func (v *verifier) setGood(d digest.Digest, version string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.record(d, version)
-}
-
-func (v *verifier) record(d digest.Digest, version string) {
-	if version == "" {
-		return
-	}
-	if _, known := v.verdicts[d]; !known && len(v.verdicts) >= maxVerdicts {
-		for other := range v.verdicts { // any: the cost is one more pass
-			delete(v.verdicts, other)
-			break
-		}
-	}
-	v.verdicts[d] = verdict{version: version}
+	v.verdicts.record(d, version, nil)
 }
 
 // setDurable records that a version of a file, if it is the one that is good,
@@ -96,30 +67,40 @@ func (v *verifier) record(d digest.Digest, version string) {
 func (v *verifier) setDurable(d digest.Digest, version string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if version != "" && v.verdicts[d].version == version {
-		v.verdicts[d] = verdict{version, true}
+	if known := v.verdicts.byDigest[d]; version != "" && known.version == version {
+		known.durable = true
+		v.verdicts.byDigest[d] = known
 	}
 }
 
 func (v *verifier) isDurable(d digest.Digest, version string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return version != "" && v.verdicts[d] == verdict{version, true}
+	known := v.verdicts.byDigest[d]
+	return version != "" && known.version == version && known.durable
+}
+
+// chunks is what good content of d is checked with, part by part, or nil.
+func (v *verifier) chunks(d digest.Digest) *digest.Chunks {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.verdicts.byDigest[d].chunks
 }
 
 // check verifies this version of a file against d, unless it is known to be
 // good. open opens the file anew, since a pass may outlive the caller that
-// began it. Errors: [ErrCorrupt], errChanged.
-func (v *verifier) check(ctx context.Context, d digest.Digest, version string, open func(context.Context) (driver.File, error)) error {
+// began it. The pass that this begins, if it does, shows o the content; o may
+// be nil. Errors: [ErrCorrupt], errChanged.
+func (v *verifier) check(ctx context.Context, d digest.Digest, version string, o Observer, open func(context.Context) (driver.File, error)) error {
 	key := passKey{d, version}
 	v.mu.Lock()
-	if version != "" && v.verdicts[d].version == version {
+	if version != "" && v.verdicts.byDigest[d].version == version {
 		v.mu.Unlock()
 		return nil
 	}
 	p := v.passes[key]
 	if p == nil {
-		p = v.begin(context.WithoutCancel(ctx), key, open)
+		p = v.begin(context.WithoutCancel(ctx), key, o, open)
 	}
 	p.waiters++
 	v.mu.Unlock()
@@ -139,17 +120,20 @@ func (v *verifier) check(ctx context.Context, d digest.Digest, version string, o
 }
 
 // begin starts a pass. The caller holds mu.
-func (v *verifier) begin(ctx context.Context, key passKey, open func(context.Context) (driver.File, error)) *pass {
+func (v *verifier) begin(ctx context.Context, key passKey, o Observer, open func(context.Context) (driver.File, error)) *pass {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &pass{done: make(chan struct{}), cancel: cancel}
 	v.passes[key] = p
 	go func() {
 		defer cancel()
-		err := v.run(ctx, key, open)
+		chunks, err := v.run(ctx, key, o, open)
+		if o != nil {
+			o.Verified(err)
+		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if err == nil {
-			v.record(key.digest, key.version)
+			v.verdicts.record(key.digest, key.version, chunks)
 		}
 		if v.passes[key] == p {
 			delete(v.passes, key)
@@ -162,7 +146,7 @@ func (v *verifier) begin(ctx context.Context, key passKey, open func(context.Con
 
 // run is a pass. Nobody above it would catch a panic, which would take all
 // others that use the process with it.
-func (v *verifier) run(ctx context.Context, key passKey, open func(context.Context) (driver.File, error)) (err error) {
+func (v *verifier) run(ctx context.Context, key passKey, o Observer, open func(context.Context) (driver.File, error)) (chunks *digest.Chunks, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", errPanic, p)
@@ -173,78 +157,30 @@ func (v *verifier) run(ctx context.Context, key passKey, open func(context.Conte
 	case v.slots <- struct{}{}:
 		defer func() { <-v.slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	f, err := open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if info.Version != key.version {
-		return errChanged
+		return nil, errChanged
 	}
-	if err := hashFile(ctx, key.digest, f, info); err != nil {
-		return err
+	chunks, err = hashFile(ctx, key.digest, f, info, o)
+	if err != nil {
+		return nil, err
 	}
 	after, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if after.Version != key.version {
-		return errChanged
+		return nil, errChanged
 	}
-	return nil
-}
-
-// hashFile compares the content of f with d.
-func hashFile(ctx context.Context, d digest.Digest, f io.ReaderAt, info driver.FileInfo) error {
-	got, err := hashContent(ctx, d.Algorithm(), f, info.Size)
-	if isNoArchive(err) {
-		return fmt.Errorf("%w: %s: %w", ErrCorrupt, info.Path, err)
-	}
-	if err != nil {
-		return err
-	}
-	if got != d {
-		return fmt.Errorf("%w: %s holds %s", ErrCorrupt, info.Path, got)
-	}
-	return nil
-}
-
-// isNoArchive reports whether a tarsum could not be computed because content is
-// nothing that has one.
-func isNoArchive(err error) bool {
-	return errors.Is(err, digest.ErrArchive) || errors.Is(err, digest.ErrArchiveTooLarge)
-}
-
-// hashContent is the digest of the first size bytes of r. Reading fewer is an
-// error.
-func hashContent(ctx context.Context, alg digest.Algorithm, r io.ReaderAt, size int64) (digest.Digest, error) {
-	section := io.NewSectionReader(r, 0, size)
-	d, err := digest.Of(alg, bufio.NewReaderSize(&contextReader{ctx, section}, int(min(verifyBuffer, size+1))))
-	if err != nil {
-		return "", err
-	}
-	if n, _ := section.Seek(0, io.SeekCurrent); n != size {
-		return "", fmt.Errorf("read %d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
-	}
-	return d, nil
-}
-
-// contextReader ends reading when a context does; it lives for one call. It
-// hides the WriterTo of what it reads, which would ignore the buffer.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
+	return chunks, nil
 }

@@ -60,7 +60,11 @@ func TestVerifyNotOwnContent(t *testing.T) {
 		repo := repository(t, create(t, tapped), "app")
 		content := noise(1 << 20)
 		var reads atomic.Int64
-		tapped.reading = func(string) { reads.Add(1) }
+		tapped.reading = func(path string) {
+			if path == dataPath(digest.FromBytes(content)) {
+				reads.Add(1)
+			}
+		}
 		open(t, repo, putBlob(t, repo, content))
 		require.Zero(t, reads.Load())
 	})
@@ -78,11 +82,15 @@ func TestVerifyTogether(t *testing.T) {
 		countOpen := tapped.opening
 		tapped.opening = func(path string) {
 			countOpen(path)
-			if count.opens.Load() == openers+1 {
+			if count.opens.Load() == 2*openers+1 { // each looks first whether it is small
 				close(all)
 			}
 		}
-		tapped.reading = func(string) { <-all }
+		tapped.reading = func(path string) {
+			if path == dataPath(which) {
+				<-all
+			}
+		}
 		var wg sync.WaitGroup
 		for range openers {
 			wg.Go(func() {
@@ -104,8 +112,10 @@ func TestVerifyStopsWhenNobodyWaits(t *testing.T) {
 		count := tapped.count(dataPath(which))
 		began, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
 		var once sync.Once
-		tapped.reading = func(string) {
-			once.Do(func() { close(began); <-release })
+		tapped.reading = func(path string) {
+			if path == dataPath(which) {
+				once.Do(func() { close(began); <-release })
+			}
 		}
 		tapped.closed = func(string) { ended <- struct{}{} }
 
@@ -128,10 +138,12 @@ func TestVerifyStopsWhenNobodyWaits(t *testing.T) {
 func TestVerifyGoesOnForOthers(t *testing.T) {
 	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
 		tapped, repo, which := stored(t, d, noise(8<<20))
-		began, release, opened := make(chan struct{}), make(chan struct{}), make(chan struct{}, 4)
+		began, release, opened := make(chan struct{}), make(chan struct{}), make(chan struct{}, 8)
 		var once sync.Once
-		tapped.reading = func(string) {
-			once.Do(func() { close(began); <-release })
+		tapped.reading = func(path string) {
+			if path == dataPath(which) {
+				once.Do(func() { close(began); <-release })
+			}
 		}
 		tapped.opening = func(path string) {
 			if path == dataPath(which) {
@@ -150,7 +162,7 @@ func TestVerifyGoesOnForOthers(t *testing.T) {
 			}
 			other <- err
 		}()
-		for range 3 { // the two, and the pass
+		for range 5 { // the two, who look first whether it is small, and the pass
 			<-opened
 		}
 		cancel()
@@ -263,7 +275,7 @@ func TestVerifySeesThroughOldTimes(t *testing.T) {
 // A backend that cannot tell versions apart is never believed for long.
 func TestVerifyWithoutVersions(t *testing.T) {
 	inner := memdriver.New()
-	content := noise(10_000)
+	content := noise(100_000)
 	which := putBlob(t, repository(t, create(t, inner), "app"), content)
 	repo := repository(t, again(t, unversioned{inner}), "app")
 	blob := open(t, repo, which)
