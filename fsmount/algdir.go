@@ -4,11 +4,13 @@ import (
 	"context"
 	"slices"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/digest"
+	"registryfs/fsmount/loop"
 )
 
 // algDir is _blobs/<alg>, _manifests/<alg> or _oci/blobs/<alg>: content by
@@ -23,6 +25,7 @@ type algDir struct {
 var (
 	_ fusefs.NodeRequestLookuper = algDir{}
 	_ fusefs.HandleReadDirAller  = algDir{}
+	_ loop.KeptDirectory         = algDir{}
 )
 
 func (f *fileSystem) algorithmDirectory(p place) algDir {
@@ -47,7 +50,7 @@ func (d algDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.
 		if node := d.fs.localNode(d.place, req.Name); node != nil {
 			return node, nil
 		}
-		return nil, syscall.ENOENT
+		return nil, d.fs.absent(req.Name, resp)
 	}
 	if d.fs.recent.hides(d.place, req.Name, req.Header.Pid) {
 		return nil, syscall.ENOENT
@@ -65,6 +68,10 @@ func (d algDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.
 		return node, nil
 	}
 	return nil, d.fs.failLookup(&req.Header, d.place.join(req.Name), err)
+}
+
+func (d algDir) ListingKept() (time.Duration, uint64) {
+	return d.fs.options.AttrTimeout, d.fs.changes.version(d.place.repo)
 }
 
 func (d algDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {

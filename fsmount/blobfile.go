@@ -11,6 +11,8 @@ import (
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/digest"
+	"registryfs/fsmount/loop"
+	"registryfs/storage"
 )
 
 const (
@@ -20,6 +22,9 @@ const (
 	// entryValid is how long it may keep that a repository has content, since
 	// membership can end; others may end it without telling.
 	entryValid = time.Second
+	// openNoFlush says that closing a file needs no FLUSH (Linux 5.16,
+	// FOPEN_NOFLUSH); the library does not know it.
+	openNoFlush fuse.OpenResponseFlags = 1 << 5
 )
 
 // contentTime is the time of all content, in every mount, so that rsync finds
@@ -43,7 +48,16 @@ var (
 	_ fusefs.NodeListxattrer   = blobFile{}
 	_ fusefs.NodeSetxattrer    = blobFile{}
 	_ fusefs.NodeRemovexattrer = blobFile{}
+	_ loop.Quick               = blobFile{}
 )
+
+// IsQuick is true for opening small content: verifying it takes no longer than
+// handing it over.
+func (b blobFile) IsQuick(req fuse.Request) bool {
+	open, ok := req.(*fuse.OpenRequest)
+	size, known := b.fs.content.size(b.digest)
+	return ok && open.Flags.IsReadOnly() && known && size <= storage.MaxResident
+}
 
 func (f *fileSystem) contentEntry() time.Duration {
 	if f.options.Exclusive {
@@ -82,9 +96,7 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 		return h, nil
 	}
 	b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest) // it was followed to read
-	h, err := b.fs.openReader(b.path(), func() (openContent, error) {
-		return b.fs.openContent(ctx, b.repo, b.digest)
-	})
+	h, err := b.fs.openReader(b.path(), func() (openContent, error) { return b.openForReading(ctx) })
 	if errors.Is(err, fs.ErrNotExist) {
 		// The kernel knows the name from before; told this, it looks again.
 		return nil, syscall.ESTALE
@@ -92,8 +104,48 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 	if err != nil {
 		return nil, b.fs.fail(&req.Header, "open", b.path(), err)
 	}
-	resp.Flags |= fuse.OpenKeepCache
+	resp.Flags |= fuse.OpenKeepCache | openNoFlush
+	h.closed = func() { b.fs.pages.close(b) }
 	return h, nil
+}
+
+// openForReading verifies and opens the content, which is put into the page
+// cache meanwhile where that can be.
+func (b blobFile) openForReading(ctx context.Context) (storage.Blob, error) {
+	file := b.fs.pages.enter(b)
+	var options []storage.OpenOption
+	if push := file.begin(b); push != nil {
+		options = append(options, storage.Observe(push))
+	}
+	blob, err := b.fs.openContent(ctx, b.repo, b.digest, options...)
+	if err == nil {
+		if err = file.opened(); err != nil {
+			_ = blob.Close()
+		}
+	}
+	if err != nil {
+		file.failed()
+		b.fs.pages.leave(b)
+		return nil, err
+	}
+	if size := blob.Descriptor().Size; size != b.size() {
+		b.resize(size)
+	}
+	return blob, nil
+}
+
+func (b blobFile) size() int64 {
+	size, _ := b.fs.content.size(b.digest)
+	return size
+}
+
+// resize corrects the size of content that was corrupt when it was looked at
+// first, and is not any more.
+func (b blobFile) resize(size int64) {
+	b.fs.content.setSize(b.digest, size)
+	if b.fs.loop != nil {
+		_ = b.fs.loop.DropAttr(b)
+	}
 }
 
 // openForWriting begins a re-push of the content, or, where the thread came
@@ -108,8 +160,18 @@ func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, res
 	if err != nil {
 		return nil, err
 	}
+	file := b.fs.pages.enter(b)
+	if err := file.opened(); err != nil {
+		b.fs.pages.leave(b)
+		return nil, err
+	}
+	h, err := b.fs.openTarget(b, t, req)
+	if err != nil {
+		b.fs.pages.close(b)
+		return nil, err
+	}
 	resp.Flags |= fuse.OpenDirectIO
-	return b.fs.openTarget(b, t, req)
+	return h, nil
 }
 
 // target is what writing under the digest itself means.

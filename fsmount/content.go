@@ -13,11 +13,17 @@ import (
 const maxSizes = 1 << 18
 
 // content knows what the mount has learned of blobs: sizes, which never
-// change, and which of them rm has hidden until nothing references them.
+// change, which are manifests, and which of them rm has hidden until nothing
+// references them.
 type content struct {
 	mu     sync.Mutex
-	sizes  map[digest.Digest]int64
+	known  map[digest.Digest]knownContent
 	hidden map[hiddenBlob]bool
+}
+
+type knownContent struct {
+	size       int64
+	isManifest bool // in some repository: there it is looked for first
 }
 
 type hiddenBlob struct {
@@ -26,26 +32,50 @@ type hiddenBlob struct {
 }
 
 func newContent() *content {
-	return &content{sizes: map[digest.Digest]int64{}, hidden: map[hiddenBlob]bool{}}
+	return &content{known: map[digest.Digest]knownContent{}, hidden: map[hiddenBlob]bool{}}
 }
 
 func (c *content) size(d digest.Digest) (int64, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	size, ok := c.sizes[d]
-	return size, ok
+	known, ok := c.known[d]
+	return known.size, ok
+}
+
+func (c *content) isManifest(d digest.Digest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[d].isManifest
 }
 
 func (c *content) setSize(d digest.Digest, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.sizes[d]; !known && len(c.sizes) >= maxSizes {
-		for other := range c.sizes { // any: the cost is one more Stat
-			delete(c.sizes, other)
+	c.set(d, knownContent{size, c.known[d].isManifest})
+}
+
+// seen takes note of content that a view has.
+func (c *content) seen(v view, d digest.Digest, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was, known := c.known[d]
+	is := knownContent{size, v == viewManifests || was.isManifest}
+	if known {
+		is.size = was.size
+	}
+	if !known || is != was {
+		c.set(d, is)
+	}
+}
+
+func (c *content) set(d digest.Digest, is knownContent) {
+	if _, known := c.known[d]; !known && len(c.known) >= maxSizes {
+		for other := range c.known { // any: the cost is one more Stat
+			delete(c.known, other)
 			break
 		}
 	}
-	c.sizes[d] = size
+	c.known[d] = is
 }
 
 // published takes note that a repository has content.
@@ -109,9 +139,7 @@ func (f *fileSystem) stat(ctx context.Context, repo string, v view, d digest.Dig
 	if err != nil {
 		return err
 	}
-	if _, known := f.content.size(d); !known {
-		f.content.setSize(d, desc.Size)
-	}
+	f.content.seen(v, d, desc.Size)
 	return nil
 }
 
@@ -133,19 +161,24 @@ func (f *fileSystem) viewOf(ctx context.Context, repo string, d digest.Digest) (
 
 // openContent opens content of that digest, in whichever view a repository has
 // it.
-func (f *fileSystem) openContent(ctx context.Context, repo string, d digest.Digest) (storage.Blob, error) {
+func (f *fileSystem) openContent(ctx context.Context, repo string, d digest.Digest, options ...storage.OpenOption) (storage.Blob, error) {
 	r, err := f.registry.Repository(repo)
 	if err != nil {
 		return nil, err
 	}
-	return openIn(ctx, r, d)
+	if f.content.isManifest(d) {
+		if blob, err := r.Manifests().Open(ctx, d, options...); !errors.Is(err, storage.ErrManifestUnknown) {
+			return blob, err
+		}
+	}
+	return openIn(ctx, r, d, options...)
 }
 
 // openIn is openContent for a repository.
-func openIn(ctx context.Context, repo storage.Repository, d digest.Digest) (storage.Blob, error) {
-	blob, err := repo.Blobs().Open(ctx, d)
+func openIn(ctx context.Context, repo storage.Repository, d digest.Digest, options ...storage.OpenOption) (storage.Blob, error) {
+	blob, err := repo.Blobs().Open(ctx, d, options...)
 	if errors.Is(err, storage.ErrBlobUnknown) {
-		return repo.Manifests().Open(ctx, d)
+		return repo.Manifests().Open(ctx, d, options...)
 	}
 	return blob, err
 }

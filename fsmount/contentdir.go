@@ -3,11 +3,13 @@ package fsmount
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/digest"
+	"registryfs/fsmount/loop"
 )
 
 // contentDir is _blobs, _manifests or _oci/blobs of a repository: the algorithms, and
@@ -21,6 +23,7 @@ type contentDir struct {
 var (
 	_ fusefs.NodeRequestLookuper = contentDir{}
 	_ fusefs.HandleReadDirAller  = contentDir{}
+	_ loop.KeptDirectory         = contentDir{}
 )
 
 func (f *fileSystem) contentDirectory(p place) contentDir {
@@ -54,13 +57,17 @@ func (d contentDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *f
 	if node := d.fs.localNode(d.place, req.Name); node != nil {
 		return node, nil
 	}
-	return nil, syscall.ENOENT
+	return nil, d.fs.absent(req.Name, resp)
 }
 
 func (d contentDir) algorithm(alg string) place {
 	p := d.place
 	p.alg = alg
 	return p
+}
+
+func (d contentDir) ListingKept() (time.Duration, uint64) {
+	return d.fs.options.AttrTimeout, d.fs.changes.version(d.place.repo)
 }
 
 // ReadDirAll lists the canonical algorithm alone: whatever goes by another

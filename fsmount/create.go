@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/storage"
 )
 
@@ -24,6 +26,17 @@ func (f *fileSystem) localNode(p place, name string) fusefs.Node {
 	default:
 		return f.namedLink(p, name)
 	}
+}
+
+// absent is the answer that there is no such name. Where it can be only a
+// temporary's, which nothing but a request with that name makes, the kernel may
+// keep that.
+func (f *fileSystem) absent(name string, resp *fuse.LookupResponse) error {
+	if !isScratch(name) {
+		return syscall.ENOENT
+	}
+	resp.EntryValid = f.options.AttrTimeout
+	return loop.ErrAbsent
 }
 
 // create begins a file. A temporary is found under its name at once; anything

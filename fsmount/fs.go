@@ -40,6 +40,7 @@ type fileSystem struct {
 	links     *namedLinks
 	files     *openFiles
 	layouts   *layouts
+	pages     *pages
 	changes   *changes
 
 	loop     *loop.Loop // nil without a kernel
@@ -60,9 +61,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	changes := newChanges()
-	return &fileSystem{
-		registry:  storage.Wrap(reg, changes.watch),
+	f := &fileSystem{
 		options:   o,
 		log:       o.Logger,
 		mounted:   time.Now(),
@@ -70,7 +69,6 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		failures:  &failures{},
 		inodes:    newInodes(),
 		content:   newContent(),
-		names:     newNames(),
 		waiting:   newWaiting(),
 		readlinks: newReadlinks(),
 		recent:    newRecent(),
@@ -79,8 +77,12 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		links:     newNamedLinks(),
 		files:     newOpenFiles(),
 		layouts:   newLayouts(),
-		changes:   changes,
+		pages:     newPages(),
+		changes:   newChanges(),
 	}
+	f.registry = f.changes.watch(reg)
+	f.names = newNames(f.changes.note)
+	return f
 }
 
 func (f *fileSystem) Root() (fusefs.Node, error) { return f.directory("", 0), nil }

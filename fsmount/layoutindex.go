@@ -68,13 +68,13 @@ func (f *fileSystem) indexAge() time.Duration { return min(entryValid, f.options
 
 // hasLayoutIndex reports whether the index of a repository need not be made.
 func (f *fileSystem) hasLayoutIndex(repo string) bool {
-	return f.layouts.indexes.get(repo, f.changes.counter(repo).Load(), f.indexAge()) != nil
+	return f.layouts.indexes.get(repo, f.changes.version(repo), f.indexAge()) != nil
 }
 
 // layoutIndex is the index of a repository as it is now, or, of what others
 // than this mount have changed, was a moment ago.
 func (f *fileSystem) layoutIndex(ctx context.Context, repo string) (*layoutIndex, error) {
-	changes, maxAge := f.changes.counter(repo).Load(), f.indexAge()
+	changes, maxAge := f.changes.version(repo), f.indexAge()
 	if i := f.layouts.indexes.get(repo, changes, maxAge); i != nil {
 		return i, nil
 	}

@@ -41,8 +41,11 @@ type Options struct {
 	UID, GID                     uint32        // owner of every file
 	Umask                        fs.FileMode   // bits taken from 0644 and 0755
 	AttrTimeout                  time.Duration // how long the kernel may keep what others can change
-	Version                      string        // content of .registryfs/version
-	Logger                       *slog.Logger  // nil: silent
+	// PageCache is how many bytes of one file opening it puts into the
+	// kernel's page cache; 0: a share of the memory, negative: none.
+	PageCache int64
+	Version   string       // content of .registryfs/version
+	Logger    *slog.Logger // nil: silent
 }
 
 // Mount is a mounted registry that is being served. Its methods may be called

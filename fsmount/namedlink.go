@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/fsmount/loop"
+	"registryfs/storage"
 )
 
 // namedLink is a symlink with a name of its own: a tag, an alias, or the
@@ -22,8 +24,16 @@ import (
 // leaves a mount that hangs for ever.
 type namedLink struct {
 	symlink
-	fs *fileSystem
-	at placeName // guarded by the table
+	fs   *fileSystem
+	at   placeName // guarded by the table
+	seen atomic.Pointer[seenTag]
+}
+
+// seenTag is the value of a tag as the kernel was told of it.
+type seenTag struct {
+	tag     storage.Tag
+	when    time.Time
+	version uint64 // of the repository
 }
 
 var (
@@ -91,13 +101,36 @@ func (l *namedLink) EntryValid() time.Duration {
 	return l.fs.options.AttrTimeout
 }
 
+// look reads the value of a tag. Errors: storage.ErrTagUnknown.
+func (f *fileSystem) look(ctx context.Context, at placeName) (*seenTag, error) {
+	seen := &seenTag{when: time.Now(), version: f.changes.version(at.place.repo)}
+	var err error
+	seen.tag, err = f.linkedTag(ctx, at)
+	return seen, err
+}
+
+// tag is the value of the tag that the link is, for as long as that is the
+// answer to what the kernel asks of the link: while it may keep the name, and
+// this mount has changed nothing.
+func (l *namedLink) tag(ctx context.Context, at placeName) (storage.Tag, error) {
+	was := l.seen.Load()
+	if was != nil && time.Since(was.when) < l.fs.options.AttrTimeout && was.version == l.fs.changes.version(at.place.repo) {
+		return was.tag, nil
+	}
+	now, err := l.fs.look(ctx, at)
+	if err == nil {
+		l.seen.Store(now)
+	}
+	return now.tag, err
+}
+
 func (l *namedLink) Attr(ctx context.Context, a *fuse.Attr) error {
 	at := l.name()
 	size := contentSize
 	if at.place.view == viewTags {
 		size += len(manifestPrefix)
 	}
-	tag, err := l.fs.linkedTag(ctx, at)
+	tag, err := l.tag(ctx, at)
 	var local local
 	if errors.Is(err, fs.ErrNotExist) {
 		var ok bool
@@ -120,7 +153,7 @@ func (l *namedLink) Attr(ctx context.Context, a *fuse.Attr) error {
 
 func (l *namedLink) Readlink(ctx context.Context, req *fuse.ReadlinkRequest) (string, error) {
 	at := l.name()
-	tag, err := l.fs.linkedTag(ctx, at)
+	tag, err := l.tag(ctx, at)
 	if err == nil {
 		l.fs.readlinks.follows(req.Header.Pid, followed{place: at.place, name: at.name, digest: tag.Digest})
 		return contentText(manifestPrefix, tag.Digest), nil

@@ -28,7 +28,8 @@ type local struct {
 type names struct {
 	mu      sync.Mutex
 	places  map[place]map[string]local
-	aliases []placeName // oldest first; may hold names that are gone
+	changed func(repo string) // is called for each change
+	aliases []placeName       // oldest first; may hold names that are gone
 }
 
 type placeName struct {
@@ -36,7 +37,9 @@ type placeName struct {
 	name  string
 }
 
-func newNames() *names { return &names{places: map[place]map[string]local{}} }
+func newNames(changed func(repo string)) *names {
+	return &names{places: map[place]map[string]local{}, changed: changed}
+}
 
 // get returns what a name stands for.
 func (n *names) get(p place, name string) (local, bool) {
@@ -138,10 +141,12 @@ func (n *names) set(p place, name string, l local) {
 		n.places[p] = map[string]local{}
 	}
 	n.places[p][name] = l
+	n.changed(p.repo)
 }
 
 func (n *names) unset(p place, name string) {
 	delete(n.places[p], name)
+	n.changed(p.repo)
 	if len(n.places[p]) == 0 {
 		delete(n.places, p)
 	}

@@ -122,7 +122,7 @@ func TestADirectoryMadeAgainIsAnotherNode(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, dir.Remove(t.Context(), &fuse.RemoveRequest{Name: "new", Dir: true}))
 	_, err = f.lookup(t.Context(), "new")
-	require.Equal(t, syscall.ENOENT, err)
+	require.Equal(t, syscall.ENOENT, errnoOfAnswer(err))
 	again, err := dir.Mkdir(t.Context(), &fuse.MkdirRequest{Name: "new"})
 	require.NoError(t, err)
 	require.False(t, made == again)

@@ -26,6 +26,7 @@ type repoDir struct {
 var (
 	_ fusefs.NodeRequestLookuper = repoDir{}
 	_ fusefs.HandleReadDirAller  = repoDir{}
+	_ loop.KeptDirectory         = repoDir{}
 	_ loop.EntryValider          = repoDir{}
 )
 
@@ -64,10 +65,13 @@ func (d repoDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse
 	}
 	name := d.child(req.Name)
 	if storage.CheckName(name) != nil {
-		return nil, syscall.ENOENT
+		return nil, loop.ErrAbsent
 	}
 	if !d.fs.waiting.has(name) {
 		if _, err := d.fs.registry.Stat(ctx, name); err != nil {
+			if errors.Is(err, storage.ErrRepositoryUnknown) {
+				return nil, loop.ErrAbsent // only MKDIR makes it, or somebody else
+			}
 			return nil, d.fs.failLookup(&req.Header, join(d.path, req.Name), err)
 		}
 	}
@@ -102,6 +106,10 @@ func (d repoDir) view(name string) fusefs.Node {
 		return d.fs.imagesDirectory(p)
 	}
 	return nil
+}
+
+func (d repoDir) ListingKept() (time.Duration, uint64) {
+	return d.fs.options.AttrTimeout, d.fs.changes.version(d.name)
 }
 
 func (d repoDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {

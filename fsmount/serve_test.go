@@ -43,6 +43,7 @@ type serveOptions struct {
 	UID, GID      uint32
 	Umask         fs.FileMode
 	AttrTimeout   time.Duration
+	PageCache     int64
 	Drain         time.Duration // how long SIGTERM waits for open files
 }
 
@@ -115,6 +116,7 @@ func serve() error {
 		GID:         o.GID,
 		Umask:       o.Umask,
 		AttrTimeout: o.AttrTimeout,
+		PageCache:   o.PageCache,
 		Version:     testVersion,
 		Logger:      log,
 

@@ -29,7 +29,7 @@ func TestFailuresKeepsTheLast(t *testing.T) {
 }
 
 func TestAliasesAreKeptUpToALimit(t *testing.T) {
-	n := newNames()
+	n := newNames(func(string) {})
 	p := place{repo: "app", view: viewBlobs}
 	d := digest.FromBytes([]byte("x"))
 	name := func(i int) string { return fmt.Sprint("alias", i) }
@@ -58,7 +58,7 @@ func TestAliasesAreKeptUpToALimit(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	n := newNames()
+	n := newNames(func(string) {})
 	p, other := place{repo: "app", view: viewTags}, place{repo: "app", view: viewTags, gen: 1}
 	n.put(p, ".a", local{link: "v1"})
 	_, ok := n.get(other, ".a")

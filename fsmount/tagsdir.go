@@ -3,11 +3,12 @@ package fsmount
 import (
 	"context"
 	"errors"
-	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/fsmount/loop"
 	"registryfs/storage"
 )
 
@@ -20,6 +21,7 @@ type tagsDir struct {
 var (
 	_ fusefs.NodeRequestLookuper = tagsDir{}
 	_ fusefs.HandleReadDirAller  = tagsDir{}
+	_ loop.KeptDirectory         = tagsDir{}
 )
 
 func (f *fileSystem) tagsDirectory(p place) tagsDir { return tagsDir{refusals{f, p.path()}, p} }
@@ -32,11 +34,15 @@ func (d tagsDir) Attr(ctx context.Context, a *fuse.Attr) error {
 func (d tagsDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	resp.EntryValid = 0
 	if storage.CheckTag(req.Name) == nil {
-		_, err := d.fs.tag(ctx, d.place.repo, req.Name)
+		seen, err := d.fs.look(ctx, placeName{d.place, req.Name})
 		if err == nil || errors.Is(err, storage.ErrCorrupt) {
 			// A tag that cannot be read is still one that can be replaced.
+			link := d.fs.namedLink(d.place, req.Name)
+			if err == nil {
+				link.seen.Store(seen)
+			}
 			resp.EntryValid = d.fs.options.AttrTimeout
-			return d.fs.namedLink(d.place, req.Name), nil
+			return link, nil
 		}
 		if !errors.Is(err, storage.ErrTagUnknown) {
 			return nil, d.fs.fail(&req.Header, "lookup", d.place.join(req.Name), err)
@@ -45,7 +51,11 @@ func (d tagsDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse
 	if node := d.fs.localNode(d.place, req.Name); node != nil {
 		return node, nil
 	}
-	return nil, syscall.ENOENT
+	return nil, d.fs.absent(req.Name, resp)
+}
+
+func (d tagsDir) ListingKept() (time.Duration, uint64) {
+	return d.fs.options.AttrTimeout, d.fs.changes.version(d.place.repo)
 }
 
 func (d tagsDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {

@@ -208,6 +208,9 @@ func (h *writeHandle) keepEmpty(t target) {
 }
 
 func (h *writeHandle) Release(ctx context.Context, req *fuse.ReleaseRequest) error {
+	if b, ok := h.node.(blobFile); ok {
+		defer h.fs.pages.close(b)
+	}
 	h.end(context.WithoutCancel(ctx), true)
 	return nil
 }

@@ -21,12 +21,17 @@ func (l *Loop) Store(n fusefs.Node, p []byte, off int64) error {
 	return l.conn.NotifyStore(id, uint64(off), p)
 }
 
+// DropAttr makes the kernel forget the attributes of a node.
+func (l *Loop) DropAttr(n fusefs.Node) error { return l.invalidate(n, 0) }
+
 // DropPages makes the kernel forget the content and the attributes of a node.
 // It must not be called where a READ of the node may wait.
-func (l *Loop) DropPages(n fusefs.Node) error {
+func (l *Loop) DropPages(n fusefs.Node) error { return l.invalidate(n, -1) }
+
+func (l *Loop) invalidate(n fusefs.Node, size int64) error {
 	id, ok := l.nodes.idOf(n)
 	if !ok {
 		return fuse.ErrNotCached
 	}
-	return l.conn.InvalidateNode(id, 0, -1)
+	return l.conn.InvalidateNode(id, 0, size)
 }
