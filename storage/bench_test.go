@@ -17,11 +17,7 @@ func benchRepository(b *testing.B) storage.Repository {
 	b.Helper()
 	d, err := filedriver.New(b.TempDir(), filedriver.Options{})
 	require.NoError(b, err)
-	reg, err := storage.Open(b.Context(), d, storage.Options{Create: true})
-	require.NoError(b, err)
-	repo, err := reg.Repository("team/app")
-	require.NoError(b, err)
-	return repo
+	return benchRepositoryIn(b, d)
 }
 
 // An upload in the pieces in which a mount gets it, with its commit.
