@@ -151,7 +151,7 @@ func TestSizesAreLimited(t *testing.T) {
 	for i := range maxSizes + 10 {
 		c.setSize(d(i), int64(i))
 	}
-	require.Len(t, c.sizes, maxSizes)
+	require.Len(t, c.known, maxSizes)
 	size, ok := c.size(d(maxSizes + 9))
 	require.True(t, ok)
 	require.Equal(t, int64(maxSizes+9), size)
