@@ -62,8 +62,11 @@ func TestPageCacheOfCorruptContent(t *testing.T) {
 				for n in 1 2 3 4 5; do ! cat "$R/_blobs/sha256/$1" 2> "$W/err.$i" && grep -q 'Input/output' "$W/err.$i" || echo "$i read it"; done > "$W/out.$i" &
 			done; wait
 			cat "$W"/out.* > "$W/out"; test ! -s "$W/out"`, f.hex)
-		// Of a reader who comes upon it as it is healed.
-		r.ok(t, `(until cat "$R/_blobs/sha256/$1" > "$W/healed" 2> "$W/why"; do grep -q 'Input/output' "$W/why"; test ! -s "$W/healed"; done) & reader=$!
+		// A reader who comes upon it as it is healed has it whole or not at
+		// all; between the bad content and the good there is none for a moment.
+		r.ok(t, `(until cat "$R/_blobs/sha256/$1" > "$W/healed" 2> "$W/why"; do
+				grep -Eq 'Input/output|No such file|Stale' "$W/why"; test ! -s "$W/healed"
+			done) & reader=$!
 			cp "$W/good" "$R/_blobs/sha256/$1"; wait $reader; cmp "$W/good" "$W/healed"`, f.hex)
 		r.requireBlob(t, f)
 	})
