@@ -174,9 +174,9 @@ type countingManifests struct {
 	counts *countingRepositories
 }
 
-func (m countingManifests) Open(ctx context.Context, d digest.Digest) (storage.Blob, error) {
+func (m countingManifests) Open(ctx context.Context, d digest.Digest, options ...storage.OpenOption) (storage.Blob, error) {
 	m.counts.opened[d]++
-	return m.ManifestStore.Open(ctx, d)
+	return m.ManifestStore.Open(ctx, d, options...)
 }
 
 func TestOldTemporariesGo(t *testing.T) {
