@@ -72,6 +72,9 @@ func New(conn *fuse.Conn, fs fusefs.FS, log *slog.Logger) *Loop {
 	l.nodes.init()
 	l.handles.init()
 	l.requests.init()
+	// Stopped, until a reader sets it: it begins readers, which use it.
+	l.late = time.AfterFunc(time.Hour, l.relieve)
+	l.late.Stop()
 	return l
 }
 
@@ -83,7 +86,6 @@ func (l *Loop) Serve() error {
 		return err
 	}
 	l.nodes.addRoot(root)
-	l.late = time.AfterFunc(lateAnswer, l.relieve) // only now: it begins readers
 	for range idleReaders {
 		l.addReader()
 	}
