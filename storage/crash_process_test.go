@@ -109,6 +109,9 @@ func work(text string) error {
 	// come back for as long as nobody syncs it.
 	entered.passed = func() { err = errors.Join(err, unix.Syncfs(int(root.Fd()))) }
 	w = entered
+	if job.Again && op.repairs { // it looks for what is there, and does not miss what is gone
+		entered.passed()
+	}
 	for _, step := range op.steps[done:] {
 		if failed := step(w); failed != nil || err != nil {
 			return fmt.Errorf("step %d: %w", done, errors.Join(failed, err))
