@@ -698,6 +698,7 @@ func (m *mountRun) beginUpload(t *rapid.T) {
 	require.NoError(m, os.MkdirAll(dir, 0o755))
 	name := rapid.SampledFrom([]string{"startedat", "data"}).Draw(t, "file")
 	require.NoError(m, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	time.Sleep(time.Second) // until then what others do may go unseen
 	m.want.Begin(repo, id)
 }
 
