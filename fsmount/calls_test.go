@@ -91,7 +91,7 @@ func same(got, want []byte) error {
 
 // open is unix.Open of a path in the repository.
 func (c *caller) open(path string, flags int) (int, error) {
-	return unix.Open(filepath.Join(c.repo, path), flags|unix.O_CLOEXEC, 0o600)
+	return again(func() (int, error) { return unix.Open(filepath.Join(c.repo, path), flags|unix.O_CLOEXEC, 0o600) })
 }
 
 // with calls fn with a descriptor of a path, and closes that.
@@ -111,7 +111,7 @@ func (c *caller) withBlob(flags int, fn func(fd int) error) error {
 // outside calls fn with a file outside the mount, and returns what it holds then.
 func (c *caller) outside(fn func(fd int) error) ([]byte, error) {
 	path := filepath.Join(c.work, "outside")
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
+	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600) })
 	if err != nil {
 		return nil, err
 	}

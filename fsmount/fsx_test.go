@@ -104,7 +104,7 @@ func (x *fsx) run(calls int) error {
 }
 
 func (x *fsx) open(flags int) error {
-	fd, err := unix.Open(x.path, flags|unix.O_CLOEXEC, 0o600)
+	fd, err := again(func() (int, error) { return unix.Open(x.path, flags|unix.O_CLOEXEC, 0o600) })
 	if err != nil {
 		return fmt.Errorf("open %s: %w", x.path, err)
 	}

@@ -52,7 +52,7 @@ func truncate(args []string) error {
 func twoThreads(args []string) error {
 	runtime.LockOSThread()
 	opener := unix.Gettid()
-	fd, err := unix.Open(args[0], unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC, 0o644)
+	fd, err := again(func() (int, error) { return unix.Open(args[0], unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC, 0o644) })
 	if err != nil {
 		return err
 	}

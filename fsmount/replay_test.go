@@ -170,7 +170,7 @@ func (r *replayer) open(c traceCall) error {
 	if len(c.args) > 2 {
 		perm = mode(c.args[2])
 	}
-	fd, err := unix.Open(r.path(c.args[0]), flags|unix.O_CLOEXEC, perm)
+	fd, err := again(func() (int, error) { return unix.Open(r.path(c.args[0]), flags|unix.O_CLOEXEC, perm) })
 	if err != nil {
 		return err
 	}
