@@ -111,7 +111,9 @@ func (c *caller) withBlob(flags int, fn func(fd int) error) error {
 // outside calls fn with a file outside the mount, and returns what it holds then.
 func (c *caller) outside(fn func(fd int) error) ([]byte, error) {
 	path := filepath.Join(c.work, "outside")
-	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600) })
+	fd, err := again(func() (int, error) {
+		return unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -68,11 +68,12 @@ func (d repoDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse
 		return nil, loop.ErrAbsent
 	}
 	if !d.fs.waiting.has(name) {
-		if _, err := d.fs.registry.Stat(ctx, name); err != nil {
-			if errors.Is(err, storage.ErrRepositoryUnknown) {
-				return nil, loop.ErrAbsent // only MKDIR makes it, or somebody else
-			}
+		exists, err := d.fs.registry.Exists(ctx, name)
+		if err != nil {
 			return nil, d.fs.failLookup(&req.Header, join(d.path, req.Name), err)
+		}
+		if !exists {
+			return nil, loop.ErrAbsent // only MKDIR makes it, or somebody else
 		}
 	}
 	return d.fs.directory(name, d.fs.waiting.generation(name)), nil
@@ -166,8 +167,8 @@ func (d repoDir) Mkdir(ctx context.Context, req *fuse.MkdirRequest) (fusefs.Node
 	err := d.fs.waiting.add(name)
 	if err != nil {
 		d.fs.waiting.prune(func(name string) bool {
-			_, err := d.fs.registry.Stat(ctx, name)
-			return err == nil
+			exists, err := d.fs.registry.Exists(ctx, name)
+			return err == nil && exists
 		})
 		err = d.fs.waiting.add(name)
 	}
@@ -189,8 +190,11 @@ func (d repoDir) remove(ctx context.Context, req *fuse.RemoveRequest) error {
 		}
 		return refuse(errPerm, "this is part of the mount")
 	}
-	_, err := d.fs.registry.Stat(ctx, name)
-	if err == nil || !d.fs.waiting.remove(name) {
+	exists, err := d.fs.registry.Exists(ctx, name)
+	if err != nil {
+		return err
+	}
+	if exists || !d.fs.waiting.remove(name) {
 		return refuse(syscall.ENOTEMPTY, "it holds something")
 	}
 	return nil

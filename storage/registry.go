@@ -82,6 +82,20 @@ func (r *registry) List(ctx context.Context, namespace string) ([]string, error)
 	return names, nil
 }
 
+func (r *registry) Exists(ctx context.Context, name string) (bool, error) {
+	if err := CheckName(name); err != nil {
+		return false, err
+	}
+	info, err := r.driver.Stat(ctx, repoPath(name))
+	switch {
+	case errors.Is(err, driver.ErrNotExist), errors.Is(err, driver.ErrInvalidPath):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return info.IsDir, nil
+}
+
 func (r *registry) Stat(ctx context.Context, name string) (Entry, error) {
 	if err := CheckName(name); err != nil {
 		return Entry{}, err

@@ -37,6 +37,10 @@ type Registry interface {
 	// [ErrRepositoryUnknown].
 	List(ctx context.Context, namespace string) ([]string, error)
 
+	// Exists reports whether anything has a name, a repository or a namespace.
+	// What is below it costs nothing. Errors: [ErrNameInvalid].
+	Exists(ctx context.Context, name string) (bool, error)
+
 	// Stat describes one name: a repository, a namespace or both. Errors:
 	// [ErrNameInvalid], [ErrRepositoryUnknown].
 	Stat(ctx context.Context, name string) (Entry, error)

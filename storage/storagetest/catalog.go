@@ -51,10 +51,16 @@ func testCatalog(s *suite) {
 			got, err := reg.Stat(t.Context(), name)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
+			exists, err := reg.Exists(t.Context(), name)
+			require.NoError(t, err)
+			require.True(t, exists, "%q", name)
 		}
 		for _, name := range []string{"tea", "app", "team/ap", "team/app/sub/deep/er"} {
 			_, err := reg.Stat(t.Context(), name)
 			require.ErrorIs(t, err, storage.ErrRepositoryUnknown, "%q", name)
+			exists, err := reg.Exists(t.Context(), name)
+			require.NoError(t, err)
+			require.False(t, exists, "%q", name)
 		}
 	})
 
@@ -97,6 +103,8 @@ func testNames(s *suite) {
 			require.ErrorIs(t, err, storage.ErrNameInvalid, "Repository %q", name)
 			_, err = reg.Stat(t.Context(), name)
 			require.ErrorIs(t, err, storage.ErrNameInvalid, "Stat %q", name)
+			_, err = reg.Exists(t.Context(), name)
+			require.ErrorIs(t, err, storage.ErrNameInvalid, "Exists %q", name)
 			if name != "" { // the top
 				_, err = reg.List(t.Context(), name)
 				require.ErrorIs(t, err, storage.ErrNameInvalid, "List %q", name)
