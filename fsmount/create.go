@@ -68,8 +68,6 @@ func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateR
 // symlink makes a tag, an alias, or a temporary that becomes one of them when
 // it is renamed.
 func (f *fileSystem) symlink(ctx context.Context, p place, req *fuse.SymlinkRequest) (fusefs.Node, error) {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	node, err := f.makeLink(ctx, req.Header.Pid, p, req.NewName, req.Target)
 	if err != nil {
 		return nil, f.fail(&req.Header, "symlink", p.join(req.NewName), err)
@@ -243,8 +241,6 @@ func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, wan
 
 // link gives content, or a file being written, a further name.
 func (f *fileSystem) link(ctx context.Context, p place, req *fuse.LinkRequest, old fusefs.Node) (fusefs.Node, error) {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	node, err := f.linkTo(ctx, p, req.NewName, old)
 	if err != nil {
 		return nil, f.fail(&req.Header, "link", p.join(req.NewName), err)

@@ -78,7 +78,7 @@ func New(dir string, reg storage.Registry, o Options) (*Mount, error) {
 		ended: make(chan struct{}),
 		done:  make(chan struct{}),
 	}
-	m.fs.loop = loop.New(conn, m.fs, m.fs.log)
+	m.fs.loop = loop.New(conn, m.fs, isKilled, m.fs.log)
 	go m.serve()
 	return m, nil
 }

@@ -2,7 +2,6 @@ package fsmount
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -45,22 +44,6 @@ func statusOf(tid uint32, field string) string {
 func isKilled(tid uint32) bool {
 	pending, _ := strconv.ParseUint(statusOf(tid, "SigPnd:"), 16, 64)
 	return pending&(1<<(syscall.SIGKILL-1)) != 0
-}
-
-// untilKilled is ctx for what a signal may end only together with who asked
-// for it. No program expects that a signal it handles, or just the runtime of
-// its language, ends close, rename, unlink or truncate. The caller calls stop.
-func untilKilled(ctx context.Context, tid uint32) (_ context.Context, stop func()) {
-	killed, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	unregister := context.AfterFunc(ctx, func() {
-		if isKilled(tid) {
-			cancel()
-		}
-	})
-	return killed, func() {
-		unregister()
-		cancel()
-	}
 }
 
 // process is a process, told from others that had its number before. The zero

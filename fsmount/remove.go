@@ -13,8 +13,6 @@ import (
 
 // remove takes away a name of a place.
 func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveRequest) error {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	d, isDigest := p.digestOf(req.Name)
 	isContent := isDigest && isThere(f.stat(ctx, p.repo, p.view, d)) || p.isPartOfLayout(req.Name) && !req.Dir
 	if isContent && isReplacing(req.Header.Pid, p) {

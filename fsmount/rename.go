@@ -15,8 +15,6 @@ import (
 // rename gives what a name stands for another name. Renaming a temporary is
 // how rsync, sed -i, ln -sf and most programs publish.
 func (f *fileSystem) rename(ctx context.Context, p place, req *fuse.RenameRequest, newDir fusefs.Node) error {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	from := p.join(req.OldName)
 	to, ok := placeOf(newDir)
 	if !ok {

@@ -157,7 +157,7 @@ func TestPanics(t *testing.T) {
 		`^fstat .*/data$`:             `cat "$R/_blobs/sha256/$1"`,
 		`^readat .*/data$`:            `cat "$R/_blobs/sha256/$1"`,
 		`^list .*/tags$`:              `ls "$R/_tags/"`,
-		`^reader .*/v1/current/link$`: `stat "$R/_tags/v1"`,
+		`^openat .*/v1/current/link$`: `stat "$R/_tags/v1"`,
 	} {
 		r.meet(t, "panic", calls)
 		r.isIOError(t, script, f.hex)
@@ -190,7 +190,7 @@ func TestFlippedReads(t *testing.T) {
 	require.Empty(t, got.stdout, "a byte that nobody has stored")
 	r.met(t)
 	r.fails(t, "Input/output error", `cat "$R/_tags/v1"`)
-	r.meet(t, "flip", `^flip read .*/v1/current/link$`)
+	r.meet(t, "flip", `^flip readat .*/v1/current/link$`)
 	r.fails(t, "", `cat "$R/_tags/v1"`)
 	r.calm(t)
 	r.requireBlob(t, f)

@@ -55,8 +55,6 @@ func (d uploadsDir) ReadDirAll(ctx context.Context) ([]fuse.Dirent, error) {
 }
 
 func (d uploadsDir) Remove(ctx context.Context, req *fuse.RemoveRequest) error {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	return d.fs.fail(&req.Header, "remove", d.place.join(req.Name), d.cancel(ctx, req.Name))
 }
 
@@ -73,8 +71,6 @@ func (d uploadsDir) cancel(ctx context.Context, id string) error {
 }
 
 func (d uploadsDir) Rename(ctx context.Context, req *fuse.RenameRequest, newDir fusefs.Node) error {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	to, ok := placeOf(newDir)
 	err := refuse(errPerm, "an upload is finished by renaming it to what it is")
 	if ok && to.view != viewUploads {

@@ -122,8 +122,6 @@ func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 }
 
 func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
-	ctx, stop := untilKilled(ctx, req.Header.Pid)
-	defer stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.target()

@@ -18,10 +18,10 @@ func TestVerdictsAreLimited(t *testing.T) {
 	for i := range maxVerdicts + 10 {
 		v.setGood(d(i), "version")
 	}
-	require.Len(t, v.verdicts, maxVerdicts)
-	require.Contains(t, v.verdicts, d(maxVerdicts+9), "the last is known")
+	require.Equal(t, maxVerdicts, len(v.verdicts.byDigest))
+	require.NotEmpty(t, v.verdicts.byDigest[d(maxVerdicts+9)], "the last is known")
 	v.setGood("sha256:other", "")
-	require.NotContains(t, v.verdicts, digest.Digest("sha256:other"), "what has no version cannot be known again")
+	require.Empty(t, v.verdicts.byDigest["sha256:other"], "what has no version cannot be known again")
 }
 
 func TestGetIsLimited(t *testing.T) {

@@ -66,12 +66,13 @@ type Loop struct {
 	err     error         // of that; valid after over
 }
 
-// New returns a loop that serves fs over conn; log hears of panics.
-func New(conn *fuse.Conn, fs fusefs.FS, log *slog.Logger) *Loop {
+// New returns a loop that serves fs over conn. isKilled reports whether a signal
+// waits for a thread that it will not survive; log hears of panics.
+func New(conn *fuse.Conn, fs fusefs.FS, isKilled func(tid uint32) bool, log *slog.Logger) *Loop {
 	l := &Loop{conn: conn, fs: fs, log: log, over: make(chan struct{})}
 	l.nodes.init()
 	l.handles.init()
-	l.requests.init()
+	l.requests.init(isKilled)
 	// Stopped, until a reader sets it: it begins readers, which use it.
 	l.late = time.AfterFunc(time.Hour, l.relieve)
 	l.late.Stop()

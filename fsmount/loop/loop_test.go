@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -61,14 +62,19 @@ func TestListingOfTwoVersionsIsOfNone(t *testing.T) {
 }
 
 func TestInterruptMeetsOnlyItsRequest(t *testing.T) {
+	const killed = 7 // a thread
 	var rs requests
-	rs.init()
-	ctx, cancel := rs.begin(1)
-	defer cancel()
-	other, cancelOther := rs.begin(2)
-	defer cancelOther()
+	rs.init(func(tid uint32) bool { return tid == killed })
+	begin := func(id fuse.RequestID, tid uint32, req fuse.Request) context.Context {
+		hdr := req.Hdr()
+		hdr.ID, hdr.Pid = id, tid
+		ctx, cancel := rs.begin(req)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	read, other := begin(1, 1, &fuse.ReadRequest{}), begin(2, 1, &fuse.ReadRequest{})
 	require.True(t, rs.interrupt(1))
-	require.Error(t, ctx.Err())
+	require.Error(t, read.Err())
 	require.NoError(t, other.Err())
 	rs.end(1)
 	require.False(t, rs.interrupt(1))
@@ -76,12 +82,25 @@ func TestInterruptMeetsOnlyItsRequest(t *testing.T) {
 	require.True(t, rs.interrupt(3), "an answer is on its way")
 	rs.endQuick(3)
 	require.False(t, rs.interrupt(3))
+
+	for id, req := range []fuse.Request{
+		&fuse.FlushRequest{}, &fuse.RenameRequest{}, &fuse.FsyncRequest{}, &fuse.GetattrRequest{}, &fuse.LookupRequest{},
+		&fuse.OpenRequest{Flags: fuse.OpenWriteOnly}, &fuse.OpenRequest{Flags: fuse.OpenReadOnly},
+	} {
+		handled := begin(fuse.RequestID(10+id), 1, req)
+		require.True(t, rs.interrupt(fuse.RequestID(10+id)))
+		open, isOpen := req.(*fuse.OpenRequest)
+		require.Equal(t, isOpen && open.Flags.IsReadOnly(), handled.Err() != nil, "%T", req)
+		fatal := begin(fuse.RequestID(20+id), killed, req)
+		require.True(t, rs.interrupt(fuse.RequestID(20+id)))
+		require.Error(t, fatal.Err(), "%T", req)
+	}
 }
 
 // Before the root has its number nobody may read a request.
 func TestNoReaderBeforeServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(nil, nil, slog.New(slog.DiscardHandler))
+		l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
 		time.Sleep(100 * lateAnswer)
 		synctest.Wait()
 		require.Zero(t, l.readers)

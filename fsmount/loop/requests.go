@@ -13,25 +13,43 @@ import (
 
 // requests is what has been read and not yet been answered.
 type requests struct {
-	slots chan struct{} // of requests that can wait
+	slots    chan struct{} // of requests that can wait
+	isKilled func(tid uint32) bool
 
 	mu      sync.Mutex
-	waiting map[fuse.RequestID]context.CancelFunc
+	waiting map[fuse.RequestID]waiting
 	quick   map[fuse.RequestID]struct{}
 }
 
-func (rs *requests) init() {
-	rs.slots = make(chan struct{}, maxWaiting)
-	rs.waiting, rs.quick = map[fuse.RequestID]context.CancelFunc{}, map[fuse.RequestID]struct{}{}
+// waiting is a request that can wait.
+type waiting struct {
+	tid    uint32 // who waits
+	isLong bool   // any signal ends it, and not only one that kills who waits
+	cancel context.CancelFunc
+}
+
+func (rs *requests) init(isKilled func(tid uint32) bool) {
+	rs.slots, rs.isKilled = make(chan struct{}, maxWaiting), isKilled
+	rs.waiting, rs.quick = map[fuse.RequestID]waiting{}, map[fuse.RequestID]struct{}{}
 }
 
 // begin takes note of a request that can wait, and returns the context that an
-// INTERRUPT ends.
-func (rs *requests) begin(id fuse.RequestID) (context.Context, context.CancelFunc) {
+// INTERRUPT ends. No program expects that a signal which it handles, or just the
+// runtime of its language, ends close, rename, unlink or stat. Reading, and
+// opening for it, may take as long as there is content to verify.
+func (rs *requests) begin(req fuse.Request) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
+	hdr := req.Hdr()
+	w := waiting{tid: hdr.Pid, cancel: cancel}
+	switch r := req.(type) {
+	case *fuse.OpenRequest:
+		w.isLong = r.Flags.IsReadOnly()
+	case *fuse.ReadRequest:
+		w.isLong = true
+	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.waiting[id] = cancel
+	rs.waiting[hdr.ID] = w
 	return ctx, cancel
 }
 
@@ -54,17 +72,17 @@ func (rs *requests) endQuick(id fuse.RequestID) {
 	delete(rs.quick, id)
 }
 
-// interrupt ends the context of a request. It reports whether the request is
-// known.
+// interrupt ends the context of a request, if that may be. It reports whether
+// the request is known.
 func (rs *requests) interrupt(id fuse.RequestID) bool {
 	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if cancel := rs.waiting[id]; cancel != nil {
-		cancel()
-		return true
-	}
+	w, isWaiting := rs.waiting[id]
 	_, isQuick := rs.quick[id]
-	return isQuick
+	rs.mu.Unlock()
+	if isWaiting && (w.isLong || rs.isKilled(w.tid)) {
+		w.cancel()
+	}
+	return isWaiting || isQuick
 }
 
 // take sees to it that a request is answered.
@@ -111,7 +129,7 @@ func (l *Loop) take(req fuse.Request) {
 		c.answer(context.Background())
 		return
 	}
-	ctx, cancel := l.requests.begin(hdr.ID)
+	ctx, cancel := l.requests.begin(req)
 	c.done = func() { l.requests.end(hdr.ID) }
 	l.requests.slots <- struct{}{}
 	l.running.Go(func() {

@@ -48,7 +48,8 @@ func serve(dir string) error {
 	defer conn.Close()
 	fmt.Println("ready")
 	tree := &tree{counts: map[string]int{}, made: map[string]bool{}, blocked: make(chan struct{})}
-	return loop.New(conn, tree, slog.New(slog.NewTextHandler(os.Stderr, nil))).Serve()
+	nobody := func(uint32) bool { return false } // is killed
+	return loop.New(conn, tree, nobody, slog.New(slog.NewTextHandler(os.Stderr, nil))).Serve()
 }
 
 // tree is a root directory whose names behave as they are called.
