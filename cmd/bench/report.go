@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -151,6 +152,7 @@ func versions(ctx context.Context, o options) []string {
 	} {
 		out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
 		first, _, _ := strings.Cut(string(out), "\n")
+		first = strings.TrimPrefix(first, filepath.Dir(command[0])+"/") // the registry begins with how it was called
 		if command[0] == o.crane {
 			first = "crane " + first
 		}
