@@ -144,10 +144,7 @@ func (s *store) Move(_ context.Context, src, dst string) error {
 	case src == dst:
 		return nil
 	}
-	if err := s.root.place(dst, n); err != nil {
-		return err
-	}
-	return s.root.remove(src)
+	return s.root.move(n, src, dst)
 }
 
 func (s *store) MoveNew(_ context.Context, src, dst string) error {
@@ -163,10 +160,7 @@ func (s *store) MoveNew(_ context.Context, src, dst string) error {
 	if _, err := s.root.find(dst); err == nil {
 		return driver.ErrExist
 	}
-	if err := s.root.place(dst, n); err != nil {
-		return err
-	}
-	return s.root.remove(src)
+	return s.root.move(n, src, dst)
 }
 
 func (s *store) MoveDir(_ context.Context, src, dst string) error {
@@ -182,10 +176,7 @@ func (s *store) MoveDir(_ context.Context, src, dst string) error {
 	if _, err := s.root.find(dst); err == nil {
 		return driver.ErrExist
 	}
-	if err := s.root.place(dst, n); err != nil {
-		return err
-	}
-	return s.root.remove(src)
+	return s.root.move(n, src, dst)
 }
 
 func (s *store) MakeDir(_ context.Context, path string) error {

@@ -97,3 +97,11 @@ func split(path string) (dir, name string) {
 	i := strings.LastIndexByte(path, '/')
 	return path[:i], path[i+1:]
 }
+
+// move puts what is at src, which is moved, at dst.
+func (n *node) move(moved *node, src, dst string) error {
+	if err := n.place(dst, moved); err != nil {
+		return err
+	}
+	return n.remove(src)
+}
