@@ -95,7 +95,7 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 // mountOnce mounts where nothing of ours is mounted, also if several of us start
 // at the same moment.
 func mountOnce(ctx context.Context, src source, dir string, o mountOptions, log *slog.Logger) (*fsmount.Mount, io.Closer, error) {
-	lock, err := lockMountPoint(dir)
+	lock, err := lockDirectory(dir)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -96,10 +96,9 @@ func findMountPoint(ctx context.Context, arg string, src source) (string, error)
 	return dir, nil
 }
 
-// lockMountPoint keeps others of us from mounting on a directory, until the
-// result is closed. A directory that may be mounted on but not read is not
-// locked.
-func lockMountPoint(dir string) (io.Closer, error) {
+// lockDirectory keeps others of us away from a directory until the result is
+// closed. One that may be mounted on but not read is not locked.
+func lockDirectory(dir string) (io.Closer, error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return io.NopCloser(nil), nil
@@ -127,16 +126,10 @@ func beneath(path, dir string) bool {
 // clearDead detaches dead mounts of ours from dir, and refuses any other mount.
 func clearDead(ctx context.Context, dir string) error {
 	for range maxStacked {
-		m, err := mountAt(dir)
-		if err != nil {
-			return fmt.Errorf("list mounts: %w", err)
+		m, dead, err := mountAndLife(dir)
+		if err != nil || m == nil {
+			return err
 		}
-		if m == nil {
-			return nil
-		}
-		// Unlike stat, statfs is never answered from the kernel's cache.
-		var st unix.Statfs_t
-		dead := errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN)
 		switch {
 		case !dead && m.FSType == fsType:
 			return fmt.Errorf("%s is a registryfs mount already (of %s): end it with registryfs unmount %s", dir, m.Source, dir)
@@ -145,11 +138,39 @@ func clearDead(ctx context.Context, dir string) error {
 		case m.FSType != fsType:
 			return fmt.Errorf("%s is a dead mount (%s): clear it with fusermount3 -uz %s", dir, m.FSType, dir)
 		}
-		if err := fusermount(ctx, "-uz", dir); err != nil {
+		if err := detachDead(ctx, dir); err != nil {
 			return fmt.Errorf("%s is a dead mount that cannot be cleared: %w", dir, err)
 		}
 	}
 	return fmt.Errorf("%s has more than %d dead mounts: clear them with umount -l", dir, maxStacked)
+}
+
+// mountAndLife returns the topmost mount at dir, or nil, and whether nobody serves it.
+func mountAndLife(dir string) (m *mountinfo.Info, dead bool, err error) {
+	m, err = mountAt(dir)
+	if err != nil {
+		return nil, false, fmt.Errorf("list mounts: %w", err)
+	}
+	// Unlike stat, statfs is never answered from the kernel's cache.
+	var st unix.Statfs_t
+	return m, errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN), nil
+}
+
+// detachDead detaches the mount at dir if it is still dead. Another of us may
+// be about to do the same and then to mount, and a mount that lives now would be
+// detached instead. A dead mount cannot be opened, so the directory above is
+// what they lock; only for this moment, since others mount there too.
+func detachDead(ctx context.Context, dir string) error {
+	lock, err := lockDirectory(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	m, dead, err := mountAndLife(dir)
+	if err != nil || m == nil || !dead {
+		return err
+	}
+	return fusermount(ctx, "-uz", dir)
 }
 
 // fusermount runs fusermount3, the set-user-ID program that mounts and
