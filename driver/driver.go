@@ -34,10 +34,10 @@ const MaxContent = 16 << 20
 // Paths are checked as [ValidPath] says; only Stat and List accept "/". Errors
 // about a path are [*PathError] and match [ErrNotExist], [ErrInvalidPath],
 // [ErrInvalidOffset], [ErrTooLarge], [ErrReadOnly] or [ErrBusy] with errors.Is;
-// anything else is a failure of the backend. A path below a file is
-// ErrInvalidPath; where directories are no more than names, reading it may be
-// ErrNotExist. What a method acknowledged is durable, as far as the backend
-// knows durability.
+// anything else is a failure of the backend: [syscall.ENOSPC] says that it is
+// full. A path below a file is ErrInvalidPath; where directories are no more
+// than names, reading it may be ErrNotExist. What a method acknowledged is
+// durable, as far as the backend knows durability.
 type Driver interface {
 	// Name is the kind of driver, for messages: "filedriver".
 	Name() string

@@ -13,13 +13,20 @@ import (
 const pushShare = 4
 
 // pushLimit is how many bytes of one file are put into the page cache: what the
-// user says, or a share of the memory that is free or that the control group
-// may have, which such pages are charged to. Where nothing is known it is none.
+// user says, or a share of the memory that there is: such pages are charged to
+// the control group. Where nothing is known it is none.
 func pushLimit(said int64) int64 {
 	if said != 0 {
 		return max(said, 0)
 	}
-	limit := memoryAvailable()
+	return MemoryAvailable() / pushShare
+}
+
+// MemoryAvailable is how many bytes of memory this process can have: those that
+// are free, or as many as its control group may have. Where nothing is known it
+// is 0.
+func MemoryAvailable() int64 {
+	limit := memoryFree()
 	for _, file := range []string{path.Join("/sys/fs/cgroup", ownGroup("0::"), "memory.max"),
 		path.Join("/sys/fs/cgroup/memory", ownGroup(":memory:"), "memory.limit_in_bytes")} {
 		content, err := os.ReadFile(file)
@@ -30,11 +37,11 @@ func pushLimit(said int64) int64 {
 			limit = min(limit, most)
 		}
 	}
-	return limit / pushShare
+	return limit
 }
 
-// memoryAvailable is MemAvailable of proc_meminfo(5) in bytes, or 0.
-func memoryAvailable() int64 {
+// memoryFree is MemAvailable of proc_meminfo(5) in bytes, or 0.
+func memoryFree() int64 {
 	content, _ := os.ReadFile("/proc/meminfo")
 	_, rest, _ := bytes.Cut(content, []byte("MemAvailable:"))
 	kilobytes, _ := strconv.ParseInt(string(bytes.TrimSpace(rest[:max(bytes.IndexByte(rest, 'k'), 0)])), 10, 64)

@@ -19,7 +19,8 @@ func mountCommand() *cli.Command {
 		Usage:     "mount a registry and serve it until it is unmounted",
 		ArgsUsage: "SOURCE MOUNTPOINT",
 		Description: "SOURCE is a registry's storage directory (its rootdirectory, which holds " + storeDir + "),\n" +
-			"or mem: for a registry in memory that ends with the mount.\n" +
+			"or mem: for a registry in memory that ends with the mount; mem:4G may hold 4 GiB, mem: half\n" +
+			"of the memory that is free.\n" +
 			"SIGINT and SIGTERM unmount: open files are served to their end, up to --drain-timeout;\n" +
 			"a second signal exits at once.",
 		Flags: mountFlagSet(),

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// memSource names a registry in memory, gone with its mount.
-	memSource = "mem:"
 	// storeDir is where a registry's storage directory keeps its registry.
 	storeDir = "docker/registry/v2"
 	// maxHintEntries bounds how many children of a directory are looked into
@@ -25,9 +23,10 @@ const (
 
 // source is a registry named on the command line.
 type source struct {
-	name string // as /proc/mounts shows it
-	dir  string // absolute, without symlinks; empty: in memory
-	make bool   // there is no registry yet, and --create was given
+	name     string // as /proc/mounts shows it
+	dir      string // absolute, without symlinks; empty: in memory
+	capacity int64  // in bytes, in memory
+	make     bool   // there is no registry yet, and --create was given
 }
 
 // findSource checks that arg names a registry that can be mounted, or, with
@@ -37,10 +36,8 @@ func findSource(arg string, create, readOnly bool) (source, error) {
 	switch {
 	case arg == "":
 		return source{}, errors.New("SOURCE is empty: name a registry's storage directory")
-	case arg == memSource:
-		return source{name: memSource, make: true}, nil
 	case strings.HasPrefix(arg, memSource):
-		return source{}, fmt.Errorf("%s: mem: stands alone; for a directory of that name write ./%s", arg, arg)
+		return findMemory(arg)
 	case isURL && (scheme == "s3" || scheme == "https"):
 		return source{}, fmt.Errorf("%s: %s:// is not supported yet: name a directory or mem: instead", arg, scheme)
 	case isURL:

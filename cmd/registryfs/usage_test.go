@@ -93,6 +93,8 @@ func TestFailuresNameTheRemedy(t *testing.T) {
 		{"mount https://example.com mnt", "not supported yet"},
 		{"mount ftp://example.com mnt", "unknown kind of source"},
 		{"mount mem:x mnt", "./mem:x"},
+		{"mount mem:0 mnt", "mem:4G"},
+		{"mount mem:1 mnt", "no space left on device"},
 		{"mount mem: missing", "mkdir -p missing"},
 		{"mount mem: file", "is not a directory"},
 		{"mount mem: /proc", "is a mount point already"},

@@ -15,7 +15,6 @@ import (
 
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
-	"registryfs/driver/memdriver"
 	"registryfs/fsmount"
 	"registryfs/manifest"
 	"registryfs/storage"
@@ -124,7 +123,7 @@ func openDriver(src source, readOnly bool) (driver.Driver, error) {
 // openDriverWith opens the driver of a source; the options are for a directory.
 func openDriverWith(src source, o filedriver.Options) (driver.Driver, error) {
 	if src.dir == "" {
-		return memdriver.New(), nil
+		return openMemory(src.capacity), nil
 	}
 	if src.make {
 		if err := os.MkdirAll(src.dir, dirMode); err != nil {

@@ -2,8 +2,8 @@ package memdriver
 
 import (
 	"io"
-	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +21,8 @@ const chunkSize = 256 << 10
 type content struct {
 	id      uint64 // tells apart the contents that one path had
 	writing bool   // a writer has it open; under the store's lock
+	room    *room
+	users   atomic.Int32 // its name, and who has it open: while there are any it takes room
 
 	mu      sync.RWMutex
 	chunks  map[int64][]byte // by place
@@ -37,8 +39,30 @@ var (
 // lastID counts all contents of the process, which makes a Version unique.
 var lastID atomic.Uint64
 
-func newContent() *content {
-	return &content{id: lastID.Add(1), chunks: make(map[int64][]byte), modTime: now()}
+// newContent returns content that one user has.
+func newContent(r *room) *content {
+	c := &content{id: lastID.Add(1), room: r, chunks: make(map[int64][]byte), modTime: now()}
+	c.users.Store(1)
+	return c
+}
+
+// retain adds a user. It is for who has found the content under the store's
+// lock, where its name has it.
+func (c *content) retain() *content {
+	c.users.Add(1)
+	return c
+}
+
+// release takes a user away, and with the last the room that the bytes take.
+func (c *content) release() {
+	if c.users.Add(-1) > 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, chunk := range c.chunks {
+		c.room.give(int64(len(chunk)))
+	}
 }
 
 func (c *content) info(path string) driver.FileInfo {
@@ -92,17 +116,22 @@ func (c *content) read(p []byte, offset int64) int {
 	return n
 }
 
+// WriteAt is ENOSPC at the first piece for which there is no room.
 func (c *content) WriteAt(p []byte, offset int64) (int, error) {
 	if offset > math.MaxInt64-int64(len(p)) {
 		return 0, driver.ErrTooLarge
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := 0
+	var n int
+	var err error
 	for n < len(p) {
 		i, at := place(offset + int64(n))
 		part := p[n:min(len(p), n+chunkSize-at)]
 		chunk := c.chunks[i]
+		if err = c.room.take(int64(max(at+len(part)-len(chunk), 0))); err != nil {
+			break
+		}
 		if len(chunk) < at {
 			chunk = append(chunk, make([]byte, at-len(chunk))...)
 		}
@@ -114,16 +143,22 @@ func (c *content) WriteAt(p []byte, offset int64) (int, error) {
 		c.size = max(c.size, offset+int64(n))
 	}
 	c.changed()
-	return n, nil
+	return n, err
 }
 
 func (c *content) truncate(size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, at := place(size)
-	maps.DeleteFunc(c.chunks, func(i int64, _ []byte) bool { return i > last })
-	if chunk := c.chunks[last]; at < len(chunk) {
-		c.chunks[last] = chunk[:at]
+	for i, chunk := range c.chunks {
+		switch {
+		case i > last || i == last && at == 0:
+			c.room.give(int64(len(chunk)))
+			delete(c.chunks, i)
+		case i == last && at < len(chunk):
+			c.room.give(int64(len(chunk) - at))
+			c.chunks[i] = slices.Clone(chunk[:at])
+		}
 	}
 	c.size = size
 	c.changed()

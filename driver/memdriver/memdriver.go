@@ -10,6 +10,9 @@
 //
 // Replacing a file puts another content in its node's place, so whoever has the
 // old one open goes on reading it.
+//
+// A store has a capacity, beyond which everything that needs more is ENOSPC.
+// Bytes count for as long as their file has a name or is open.
 package memdriver
 
 import (
@@ -23,14 +26,28 @@ import (
 	"registryfs/driver"
 )
 
+// Option changes what New makes.
+type Option func(*store)
+
+// Capacity bounds what a store holds, in bytes, instead of DefaultCapacity: the
+// bytes of all files, without those never written, and 1 KiB for each file and
+// each directory. The memory that it takes may be a quarter more.
+func Capacity(bytes int64) Option { return func(s *store) { s.room.capacity = bytes } }
+
 // New returns an empty store.
-func New() driver.Driver {
-	return driver.Checked(&store{root: newDir(), locks: map[string]int{}})
+func New(options ...Option) driver.Driver {
+	s := &store{room: &room{capacity: DefaultCapacity}, root: newDir(), locks: map[string]int{}}
+	for _, option := range options {
+		option(s)
+	}
+	return driver.Checked(s)
 }
 
 // store is the tree. Its lock is for the tree and the writer flags; contents
 // have locks of their own.
 type store struct {
+	room *room
+
 	mu    sync.RWMutex
 	root  *node
 	locks map[string]int // holders of a lock, or alone
@@ -43,30 +60,33 @@ var (
 	_ driver.DirMover = (*store)(nil)
 	_ driver.DirMaker = (*store)(nil)
 	_ driver.Locker   = (*store)(nil)
+	_ driver.Spacer   = (*store)(nil)
 )
 
 func (s *store) Name() string { return "memdriver" }
 
 func (s *store) GetContent(_ context.Context, path string) ([]byte, error) {
-	c, err := s.content(path)
+	c, err := s.open(path)
 	if err != nil {
 		return nil, err
 	}
+	defer c.release()
 	return c.bytes()
 }
 
 func (s *store) PutContent(_ context.Context, path string, content []byte) error {
-	c := newContent()
+	c := newContent(s.room)
 	if _, err := c.WriteAt(content, 0); err != nil {
+		c.release()
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.root.place(path, newFile(c))
+	return s.put(path, c)
 }
 
 func (s *store) Reader(_ context.Context, path string, offset int64) (io.ReadCloser, error) {
-	c, err := s.content(path)
+	c, err := s.open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +94,7 @@ func (s *store) Reader(_ context.Context, path string, offset int64) (io.ReadClo
 }
 
 func (s *store) OpenAt(_ context.Context, path string) (driver.File, error) {
-	c, err := s.content(path)
+	c, err := s.open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -91,15 +111,13 @@ func (s *store) Writer(_ context.Context, path string, append bool) (driver.Writ
 	case err == nil && n.content.writing:
 		return nil, driver.ErrBusy
 	case err == nil && append:
-		n.content.writing = true
-		return &writer{store: s, path: path, content: n.content}, nil
+		return s.writer(path, n.content), nil
 	}
-	c := newContent()
-	if err := s.root.place(path, newFile(c)); err != nil {
+	c := newContent(s.room)
+	if err := s.put(path, c); err != nil {
 		return nil, err
 	}
-	c.writing = true
-	return &writer{store: s, path: path, content: c}, nil
+	return s.writer(path, c), nil
 }
 
 func (s *store) Stat(_ context.Context, path string) (driver.FileInfo, error) {
@@ -144,7 +162,7 @@ func (s *store) Move(_ context.Context, src, dst string) error {
 	case src == dst:
 		return nil
 	}
-	return s.root.move(n, src, dst)
+	return s.move(n, src, dst)
 }
 
 func (s *store) MoveNew(_ context.Context, src, dst string) error {
@@ -160,7 +178,7 @@ func (s *store) MoveNew(_ context.Context, src, dst string) error {
 	if _, err := s.root.find(dst); err == nil {
 		return driver.ErrExist
 	}
-	return s.root.move(n, src, dst)
+	return s.move(n, src, dst)
 }
 
 func (s *store) MoveDir(_ context.Context, src, dst string) error {
@@ -176,24 +194,24 @@ func (s *store) MoveDir(_ context.Context, src, dst string) error {
 	if _, err := s.root.find(dst); err == nil {
 		return driver.ErrExist
 	}
-	return s.root.move(n, src, dst)
+	return s.move(n, src, dst)
 }
 
 func (s *store) MakeDir(_ context.Context, path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err := s.root.makeDir(path)
+	_, err := s.makeDir(path)
 	return err
 }
 
 func (s *store) Delete(_ context.Context, path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.root.remove(path)
+	return s.remove(path)
 }
 
-// content finds the content of a file.
-func (s *store) content(path string) (*content, error) {
+// open finds the content of a file, which the caller is to release.
+func (s *store) open(path string) (*content, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	n, err := s.root.find(path)
@@ -203,20 +221,7 @@ func (s *store) content(path string) (*content, error) {
 	if n.isDir() {
 		return nil, driver.ErrInvalidPath
 	}
-	return n.content, nil
-}
-
-// names reports whether path still names c.
-func (s *store) names(path string, c *content) bool {
-	found, err := s.content(path)
-	return err == nil && found == c
-}
-
-// release lets go of what a writer held.
-func (s *store) release(c *content) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.writing = false
+	return n.content.retain(), nil
 }
 
 // now has no monotonic part, like a time that was stored.

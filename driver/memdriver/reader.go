@@ -28,7 +28,10 @@ func (r *reader) Read(p []byte) (int, error) {
 }
 
 func (r *reader) Close() error {
-	r.closed = true
+	if !r.closed {
+		r.closed = true
+		r.content.release()
+	}
 	return nil
 }
 
@@ -44,4 +47,7 @@ func (f *file) ReadAt(p []byte, offset int64) (int, error) { return f.content.Re
 
 func (f *file) Stat() (driver.FileInfo, error) { return f.content.info(f.path), nil }
 
-func (f *file) Close() error { return nil }
+func (f *file) Close() error {
+	f.content.release()
+	return nil
+}

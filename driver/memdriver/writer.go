@@ -2,6 +2,7 @@ package memdriver
 
 import (
 	"context"
+	"sync/atomic"
 
 	"registryfs/driver"
 )
@@ -11,44 +12,91 @@ type writer struct {
 	store   *store
 	path    string
 	content *content
+	err     atomic.Pointer[error] // of the first write that failed
 }
 
 var _ driver.RandomWriter = (*writer)(nil)
 
-func (w *writer) Write(p []byte) (int, error) { return w.content.WriteAt(p, w.content.length()) }
+// writer begins to write content. The caller holds the store's lock.
+func (s *store) writer(path string, c *content) *writer {
+	c.writing = true
+	return &writer{store: s, path: path, content: c.retain()}
+}
 
-func (w *writer) WriteAt(p []byte, offset int64) (int, error) { return w.content.WriteAt(p, offset) }
+func (w *writer) Write(p []byte) (int, error) { return w.WriteAt(p, w.content.length()) }
+
+func (w *writer) WriteAt(p []byte, offset int64) (int, error) {
+	if err := w.failed(); err != nil {
+		return 0, err
+	}
+	n, err := w.content.WriteAt(p, offset)
+	if err != nil {
+		w.err.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
 
 func (w *writer) ReadAt(p []byte, offset int64) (int, error) { return w.content.ReadAt(p, offset) }
 
 func (w *writer) Truncate(size int64) error {
+	if err := w.failed(); err != nil {
+		return err
+	}
 	w.content.truncate(size)
 	return nil
 }
 
 func (w *writer) Size() int64 { return w.content.length() }
 
-func (w *writer) Sync() error { return nil }
+func (w *writer) Sync() error { return w.failed() }
 
 func (w *writer) Close() error {
-	w.store.release(w.content)
-	return nil
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.end()
+	return w.failed()
 }
 
 func (w *writer) Commit(context.Context) error {
-	if !w.store.names(w.path, w.content) {
+	if err := w.failed(); err != nil {
+		return err
+	}
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if !w.isNamed() {
 		return driver.ErrNotExist
 	}
-	w.store.release(w.content)
+	w.end()
 	return nil
 }
 
 func (w *writer) Cancel(context.Context) error {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
-	w.content.writing = false
-	if n, err := w.store.root.find(w.path); err != nil || n.content != w.content {
+	defer w.end()
+	if !w.isNamed() {
 		return nil // it is gone already
 	}
-	return w.store.root.remove(w.path)
+	return w.store.remove(w.path)
+}
+
+// failed is the failure that ended all writing, or nil.
+func (w *writer) failed() error {
+	if err := w.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// isNamed reports whether the path still names what is written. The caller
+// holds the store's lock.
+func (w *writer) isNamed() bool {
+	n, err := w.store.root.find(w.path)
+	return err == nil && n.content == w.content
+}
+
+// end lets go of the content. The caller holds the store's lock.
+func (w *writer) end() {
+	w.content.writing = false
+	w.content.release()
 }
