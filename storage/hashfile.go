@@ -15,9 +15,9 @@ import (
 const (
 	// pieceSize is the size in bytes of the pieces in which content is read to
 	// be verified.
-	pieceSize = 1 << 20
+	pieceSize = 512 << 10
 	// piecesAhead is how many pieces an observer may be behind.
-	piecesAhead = 4
+	piecesAhead = 8
 )
 
 // pieces are buffers of pieceSize bytes.
@@ -57,39 +57,28 @@ func isNoArchive(err error) bool {
 type piece struct {
 	buffer *[pieceSize]byte
 	n      int
-	off    int64
 }
 
 func (p piece) bytes() []byte { return p.buffer[:p.n] }
 
-// readPieces writes the first size bytes of r to w, and shows them to o, which
-// may be nil, meanwhile: both take about as long.
-func readPieces(ctx context.Context, r io.ReaderAt, size int64, w io.Writer, o Observer) (err error) {
-	show := func(p piece) { pieces.Put(p.buffer) }
-	if o != nil {
-		shown := make(chan piece, piecesAhead)
-		var done sync.WaitGroup
-		var seen error // valid after done
-		defer func() {
-			close(shown)
-			done.Wait()
-			err = errors.Join(err, seen)
-		}()
-		done.Go(func() {
-			for p := range shown {
-				if seen == nil {
-					seen = observe(o, p)
-				}
-				pieces.Put(p.buffer)
-			}
-		})
-		show = func(p piece) { shown <- p }
-	}
+// readPieces writes the first size bytes of r to w. Meanwhile it reads on and
+// shows o, which may be nil, what it has read: that takes as long as hashing.
+func readPieces(ctx context.Context, r io.ReaderAt, size int64, w io.Writer, o Observer) error {
+	read := make(chan piece, piecesAhead)
+	var written sync.WaitGroup
+	defer written.Wait()
+	defer close(read)
+	written.Go(func() {
+		for p := range read {
+			_, _ = w.Write(p.bytes())
+			pieces.Put(p.buffer)
+		}
+	})
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p := piece{buffer: pieces.Get().(*[pieceSize]byte), off: off}
+		p := piece{buffer: pieces.Get().(*[pieceSize]byte)}
 		n, err := r.ReadAt(p.buffer[:min(pieceSize, size-off)], off)
 		if n == 0 {
 			pieces.Put(p.buffer)
@@ -99,21 +88,12 @@ func readPieces(ctx context.Context, r io.ReaderAt, size int64, w io.Writer, o O
 			return err
 		}
 		p.n = n
-		_, _ = w.Write(p.bytes())
-		off += int64(n)
-		show(p)
-	}
-	return nil
-}
-
-// observe shows a piece. A panic is an error: nobody above would catch it.
-func observe(o Observer, p piece) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = fmt.Errorf("%w: %v", errPanic, reason)
+		if o != nil {
+			o.Verifying(p.bytes(), off)
 		}
-	}()
-	o.Verifying(p.bytes(), p.off)
+		off += int64(n)
+		read <- p
+	}
 	return nil
 }
 

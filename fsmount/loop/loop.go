@@ -49,6 +49,7 @@ const (
 // Loop serves a connection. Its methods may be called concurrently.
 type Loop struct {
 	conn     *fuse.Conn
+	device   syscall.RawConn // of conn, or nil
 	fs       fusefs.FS
 	log      *slog.Logger
 	nodes    nodes
@@ -69,7 +70,7 @@ type Loop struct {
 // New returns a loop that serves fs over conn. isKilled reports whether a signal
 // waits for a thread that it will not survive; log hears of panics.
 func New(conn *fuse.Conn, fs fusefs.FS, isKilled func(tid uint32) bool, log *slog.Logger) *Loop {
-	l := &Loop{conn: conn, fs: fs, log: log, over: make(chan struct{})}
+	l := &Loop{conn: conn, device: deviceOf(conn), fs: fs, log: log, over: make(chan struct{})}
 	l.nodes.init()
 	l.handles.init()
 	l.requests.init(isKilled)

@@ -18,7 +18,7 @@ func (l *Loop) Store(n fusefs.Node, p []byte, off int64) error {
 	if !ok {
 		return fuse.ErrNotCached
 	}
-	return l.conn.NotifyStore(id, uint64(off), p)
+	return store(l.device, id, p, off)
 }
 
 // DropAttr makes the kernel forget the attributes of a node.
