@@ -98,8 +98,7 @@ func (f *fileSystem) makeLink(ctx context.Context, tid uint32, p place, name, te
 // tagLater makes a link a tag unless it is renamed first.
 func (f *fileSystem) tagLater(p place, name, text string) {
 	f.afterPause(func() {
-		f.deciding.Lock()
-		defer f.deciding.Unlock()
+		defer f.deciding.lock(p.repo)()
 		if l, ok := f.names.get(p, name); !ok || l.link != text {
 			return
 		}

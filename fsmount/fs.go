@@ -48,7 +48,7 @@ type fileSystem struct {
 	sweeping atomic.Bool // a look for old temporaries is to come
 	// deciding is held by who makes a tag of a temporary: the rename that it
 	// waits for, or the end of its pause. Both would make two tags of it.
-	deciding sync.Mutex
+	deciding *repoLocks
 	later    sync.WaitGroup // publications that wait for a moment
 }
 
@@ -79,6 +79,7 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		layouts:   newLayouts(),
 		pages:     newPages(),
 		changes:   newChanges(),
+		deciding:  newRepoLocks(),
 	}
 	f.registry = f.changes.watch(reg)
 	f.names = newNames(f.changes.note)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
@@ -15,8 +16,7 @@ const briefPause = 2 * time.Second
 func (f *fileSystem) publishLater(file *stagedFile) {
 	t := file.goal()
 	f.afterPause(func() {
-		f.deciding.Lock()
-		defer f.deciding.Unlock()
+		defer f.deciding.lock(t.place.repo)()
 		if l, ok := f.names.get(t.place, t.name); !ok || l.file != file || file.isOpen() {
 			return
 		}
@@ -62,9 +62,11 @@ func (f *fileSystem) dropBytes(file *stagedFile) {
 // has ended. Names that may be temporaries are decided.
 func (f *fileSystem) finish() {
 	f.closing.Store(true)
-	for _, h := range f.handles.all() {
-		h.end(context.Background(), false)
+	var ending sync.WaitGroup
+	for _, h := range f.handles.all() { // not one after the other: one may hang
+		ending.Go(func() { h.end(context.Background(), false) })
 	}
+	ending.Wait()
 	f.later.Wait()
 	f.abandon()
 	for _, file := range f.names.files() {

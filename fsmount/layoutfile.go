@@ -94,7 +94,8 @@ func (l layoutFile) open(ctx context.Context, req *fuse.OpenRequest) (fusefs.Han
 	if err != nil {
 		return nil, err
 	}
-	h.bytes.initial, h.bytes.size = content, int64(len(content))
+	h.bytes.initial = content
+	h.bytes.size.Store(int64(len(content)))
 	return h, nil
 }
 

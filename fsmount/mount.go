@@ -24,6 +24,10 @@ const (
 	// maxReadahead is the largest that the library's requests carry; unset it
 	// would be none.
 	maxReadahead = 128 << 10
+	// keepTimeout is how long a mount that is shut down may take, after all
+	// else, to keep what is unfinished. What is not done by then waits for a
+	// driver that hangs, and is left as a crash leaves it.
+	keepTimeout = 5 * time.Second
 )
 
 // Options say how a registry is mounted. The zero value is a private mount of
@@ -59,6 +63,8 @@ type Mount struct {
 
 	finish sync.Once
 	done   chan struct{} // every file has been kept
+	leave  sync.Once
+	left   chan struct{} // not every file has been kept, but that took too long
 }
 
 // New mounts reg at the directory dir and serves it in the background.
@@ -77,6 +83,7 @@ func New(dir string, reg storage.Registry, o Options) (*Mount, error) {
 		dir:   dir,
 		ended: make(chan struct{}),
 		done:  make(chan struct{}),
+		left:  make(chan struct{}),
 	}
 	m.fs.loop = loop.New(conn, m.fs, isKilled, m.fs.log)
 	go m.serve()
@@ -118,9 +125,13 @@ func (m *Mount) end() {
 }
 
 // Wait returns when the mount has ended, however that came, and every file
-// that was open for writing has been kept as an upload.
+// that was open for writing has been kept as an upload, or Shutdown has given
+// that up.
 func (m *Mount) Wait() error {
-	<-m.done
+	select {
+	case <-m.done:
+	case <-m.left:
+	}
 	select {
 	case <-m.ended:
 		return m.err
@@ -131,17 +142,23 @@ func (m *Mount) Wait() error {
 
 // Shutdown detaches the mount point at once, refuses further opens for
 // writing, serves files that are open until they are closed or ctx ends, keeps
-// what is unfinished as uploads, and ends the mount. Wait returns then.
+// what is unfinished as uploads, as far as the driver lets it, and ends the
+// mount. Wait returns then.
 func (m *Mount) Shutdown(ctx context.Context) error {
 	m.fs.closing.Store(true)
 	err := m.detach()
 	select {
-	case <-m.ended:
-		<-m.done
+	case <-m.done:
 		return err
 	case <-ctx.Done():
 	}
-	m.end()
+	go m.end()
+	select {
+	case <-m.done:
+	case <-time.After(keepTimeout):
+		m.fs.log.Error("the store hangs: what was being written is left as a crash leaves it")
+		m.leave.Do(func() { close(m.left) })
+	}
 	return errors.Join(err, fmt.Errorf("fsmount: files were still open: %w", context.Cause(ctx)))
 }
 

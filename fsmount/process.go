@@ -21,16 +21,21 @@ import (
 
 // threadGroup is the process of a thread, or 0.
 func threadGroup(tid uint32) int {
-	tgid, _ := strconv.Atoi(statusOf(tid, "Tgid:"))
+	tgid, _ := strconv.Atoi(fieldOf(statusOf(tid), "Tgid:"))
 	return tgid
 }
 
-// statusOf is a field of a thread's status, or "".
-func statusOf(tid uint32, field string) string {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
-	if tid == 0 || err != nil {
-		return ""
+// statusOf is a thread's status, or nothing.
+func statusOf(tid uint32) []byte {
+	if tid == 0 {
+		return nil
 	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	return status
+}
+
+// fieldOf is a field of a status, or "".
+func fieldOf(status []byte, field string) string {
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, field); ok {
 			return strings.TrimSpace(value)
@@ -39,12 +44,29 @@ func statusOf(tid uint32, field string) string {
 	return ""
 }
 
-// isKilled reports whether a signal waits for a thread that it will not
-// survive: the kernel turns each of those into SIGKILL for every thread.
+// isKilled reports whether a signal waits for a thread that it will not survive.
+// The kernel turns most of those into SIGKILL for every thread; but not the ones
+// that leave a core dump, nor those that come after one that is handled.
 func isKilled(tid uint32) bool {
-	pending, _ := strconv.ParseUint(statusOf(tid, "SigPnd:"), 16, 64)
-	return pending&(1<<(syscall.SIGKILL-1)) != 0
+	status := statusOf(tid)
+	set := func(field string) uint64 {
+		signals, _ := strconv.ParseUint(fieldOf(status, field), 16, 64)
+		return signals
+	}
+	pending := set("SigPnd:") | set("ShdPnd:")
+	return pending&^(set("SigBlk:")|set("SigIgn:")|set("SigCgt:")|harmless) != 0
 }
+
+// harmless are the signals that end nobody who does not handle them.
+var harmless = func() (set uint64) {
+	for _, s := range []syscall.Signal{
+		syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
+		syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+	} {
+		set |= 1 << (s - 1)
+	}
+	return set
+}()
 
 // process is a process, told from others that had its number before. The zero
 // value is one that is not known.

@@ -51,8 +51,7 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 		return refuse(errClosing, "the mount is being closed")
 	}
 	if p.view == viewTags {
-		f.deciding.Lock()
-		defer f.deciding.Unlock()
+		defer f.deciding.lock(p.repo)()
 	}
 	if p.view == viewTags && storage.CheckTag(name) == nil {
 		if err := f.renameTag(ctx, p, name, to, newName); !errors.Is(err, storage.ErrTagUnknown) {
@@ -177,7 +176,8 @@ func (f *fileSystem) renameUpload(ctx context.Context, p place, id string, to pl
 	if err != nil {
 		return err
 	}
-	s := &staging{repo: repo, upload: u, size: u.Size(), changed: true}
+	s := &staging{repo: repo, upload: u, changed: true}
+	s.size.Store(u.Size())
 	if _, err := f.publish(ctx, t, s); err != nil {
 		_, keepErr := s.keep()
 		return errors.Join(err, keepErr)

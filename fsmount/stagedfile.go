@@ -44,8 +44,7 @@ func (f *fileSystem) newStagedFile(t target) (*stagedFile, error) {
 func (n *stagedFile) Attr(ctx context.Context, a *fuse.Attr) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	size, _ := n.bytes.length()
-	n.fs.fileAttr(a, n.inode, size)
+	n.fs.fileAttr(a, n.inode, n.bytes.size.Load())
 	a.Nlink = 1
 	a.Mtime, a.Ctime, a.Atime = n.changed, n.changed, n.changed
 	a.Valid = 0
@@ -107,11 +106,16 @@ func (n *stagedFile) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
 	return n.fs.fail(&req.Header, "fsync", n.path(), n.fs.handles.sync(ctx, n))
 }
 
-// touched takes note of a change of the content.
+// touched takes note of a change of the content. A name that closing publishes
+// is not to be found meanwhile, also where it was a placeholder's.
 func (n *stagedFile) touched() {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	isFirst, t := !n.isTouched, n.target
 	n.isTouched, n.changed = true, time.Now()
+	n.mu.Unlock()
+	if isFirst && t.isCommitted() && !t.isLayoutFile() {
+		n.fs.names.remove(t.place, t.name, local{file: n})
+	}
 }
 
 // isForgotten reports whether this is a placeholder that nobody came back for.

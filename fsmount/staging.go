@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"registryfs/digest"
@@ -34,9 +35,10 @@ type staging struct {
 	upload  storage.Upload // nil before the first byte and after publication
 	base    digest.Digest  // the blob that was published, while upload is nil
 	initial []byte         // what there is before the first write, if that is no blob
-	size    int64
-	changed bool  // since it was published
-	err     error // of an I/O failure, which is final
+	changed bool           // since it was published
+	err     error          // of an I/O failure, or that this has ended: it is final
+
+	size atomic.Int64 // changed under mu
 }
 
 func (s *staging) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
@@ -50,7 +52,7 @@ func (s *staging) writeAt(ctx context.Context, p []byte, off int64) (int, error)
 	}
 	n, err := s.upload.WriteAt(p, off)
 	if n > 0 {
-		s.size = max(s.size, off+int64(n))
+		s.size.Store(max(s.size.Load(), off+int64(n)))
 		s.changed = true
 	}
 	return n, s.failed(err)
@@ -78,7 +80,7 @@ func (s *staging) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 func (s *staging) truncate(ctx context.Context, size int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if size == s.size {
+	if size == s.size.Load() {
 		return s.err
 	}
 	if size > maxFileSize {
@@ -93,7 +95,8 @@ func (s *staging) truncate(ctx context.Context, size int64) error {
 	if err := s.upload.Truncate(size); err != nil {
 		return s.failed(err)
 	}
-	s.size, s.changed = size, true
+	s.size.Store(size)
+	s.changed = true
 	return nil
 }
 
@@ -106,9 +109,12 @@ func (s *staging) sync(ctx context.Context) error {
 	return s.failed(s.upload.Sync(ctx))
 }
 
-// isBegun reports whether there is a file that takes what is written.
+// isBegun reports whether there is a file that takes what is written, and is
+// free to.
 func (s *staging) isBegun() bool {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return false
+	}
 	defer s.mu.Unlock()
 	return s.upload != nil
 }
@@ -118,12 +124,15 @@ func (s *staging) isBegun() bool {
 func (s *staging) length() (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.size, s.changed
+	return s.size.Load(), s.changed
 }
 
-// uploadID is the upload that the bytes are, or "".
+// uploadID is the upload that the bytes are, or "" where there is none, or
+// something is being done to it.
 func (s *staging) uploadID() string {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return ""
+	}
 	defer s.mu.Unlock()
 	if s.upload == nil {
 		return ""
@@ -175,7 +184,8 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) error {
 	}
 	// An upload that was a blob already, when what finished it was killed, has
 	// no bytes of its own left.
-	s.upload, s.base, s.size, s.changed = nil, desc.Digest, desc.Size, false
+	s.upload, s.base, s.changed = nil, desc.Digest, false
+	s.size.Store(desc.Size)
 	s.files.give(writerFiles)
 	return nil
 }
@@ -187,12 +197,14 @@ func (s *staging) published() {
 	s.changed = false
 }
 
-// drop removes the bytes.
+// drop removes the bytes, and ends the writing.
 func (s *staging) drop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.upload
-	s.upload, s.base, s.initial, s.size, s.changed = nil, "", nil, 0, false
+	s.upload, s.base, s.initial, s.changed = nil, "", nil, false
+	s.size.Store(0)
+	s.err = refuse(errClosing, "the file has been closed")
 	if u == nil {
 		return nil
 	}
@@ -243,7 +255,7 @@ func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
 		_, err := u.Write(s.initial)
 		return err
 	}
-	if s.base == "" || s.size == 0 {
+	if s.base == "" || s.size.Load() == 0 {
 		return nil
 	}
 	blob, err := openIn(ctx, s.repo, s.base)
@@ -251,7 +263,7 @@ func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
 		return err
 	}
 	defer blob.Close()
-	_, err = u.ReadFrom(io.NewSectionReader(blob, 0, s.size))
+	_, err = u.ReadFrom(io.NewSectionReader(blob, 0, s.size.Load()))
 	return err
 }
 

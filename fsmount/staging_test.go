@@ -17,3 +17,17 @@ func TestInterruptionIsNoFailure(t *testing.T) {
 	require.ErrorIs(t, s.failed(syscall.EIO), syscall.EIO)
 	require.ErrorIs(t, s.sync(t.Context()), syscall.EIO)
 }
+
+// A request whose maker was killed may come to its turn when the file has been
+// closed.
+func TestNothingIsWrittenAfterTheEnd(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	h := f.createFile(t, "_blobs", "name")
+	h.end(t.Context(), true)
+	_, err := h.bytes.writeAt(t.Context(), []byte("late"), 0)
+	require.Equal(t, errClosing, errnoOf(err))
+	require.Equal(t, errClosing, errnoOf(h.bytes.truncate(t.Context(), 10)))
+	ids, err := f.repository(t, "app").Blobs().Uploads(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, ids)
+}

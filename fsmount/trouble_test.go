@@ -17,8 +17,8 @@ import (
 )
 
 // trouble is a way in which calls of the driver of a server go wrong: "error",
-// "panic", "hang" until the caller gives up, "stuck" for ever, or "flip", which
-// is of a bit that was read. A file tells the server of it, and a regular
+// "panic", "hang" until the caller gives up, "stuck" until the trouble ends, or
+// "flip", which is of a bit that was read. A file tells the server of it, and a regular
 // expression for the calls, as drivertest.Hooks writes them; the calls that met
 // it are in another.
 type trouble string
@@ -57,8 +57,10 @@ func inTrouble(d driver.Driver, file string) driver.Driver {
 			case "hang": // until the caller gives up
 				<-ctx.Done()
 				return ctx.Err()
-			case "stuck": // for ever
-				select {}
+			case "stuck": // until the trouble ends
+				for err := error(nil); err == nil; _, err = os.Stat(file) {
+					time.Sleep(10 * time.Millisecond)
+				}
 			}
 			return nil
 		},
@@ -102,10 +104,16 @@ func (r *repo) calm(t *testing.T) {
 	require.NoError(t, os.Remove(r.trouble))
 }
 
+// syncing is one more, after which closing may yet succeed.
+var syncing = troubledWrite{"sync", `dd if="$1" of="$R/_blobs/sha256/$2" conv=fsync status=none`, `^fsync `}
+
+type troubledWrite struct{ name, script, calls string }
+
 // writes is what is done to a repository with an image that is tagged v1, and
 // the calls of the driver in the middle of it. The scripts get a blob in a file,
-// and in hex, that nobody has pushed, and the same of the image's manifest.
-var writes = []struct{ name, script, calls string }{
+// and in hex, that nobody has pushed, and the same of the image's manifest. They
+// are one command each.
+var writes = []troubledWrite{
 	{"create", `cp "$1" "$R/_blobs/sha256/$2"`, `^writer `},
 	{"write", `cp "$1" "$R/_blobs/sha256/$2"`, `^write `},
 	{"commit", `cp "$1" "$R/_blobs/sha256/$2"`, `^commit `},
@@ -113,6 +121,7 @@ var writes = []struct{ name, script, calls string }{
 	{"link", `cp "$1" "$R/_blobs/sha256/$2"`, `^put .*/_layers/`},
 	{"tag", `ln -s v1 "$R/_tags/v2"`, `^movedir .*staging`},
 	{"retag", `ln -sfn "../_manifests/sha256/$4" "$R/_tags/v1"`, `^put .*/tags/v1/current/link`},
+	{"rename a tag", `mv -T "$R/_tags/v1" "$R/_tags/v2"`, `^movedir .*staging`},
 	{"untag", `rm "$R/_tags/v1"`, `^movedir .*trash`},
 	{"push", `cp "$3" "$R/_tags/v1"`, `^put .*/revisions/`},
 }
@@ -173,6 +182,14 @@ func TestDriverErrors(t *testing.T) {
 	t.Parallel()
 	r := troubled(t, serveOptions{})
 	r.onWrites(t, "error", r.pushed(t, "image", "v1"), r.isIOError)
+
+	blob := r.random(t, syncing.name, 50_000)
+	r.meet(t, "error", syncing.calls)
+	r.isIOError(t, syncing.script, blob.path, blob.hex)
+	r.isGone(t, r.dir()+"/_blobs/sha256/"+blob.hex)
+	r.calm(t)
+	r.ok(t, syncing.script, blob.path, blob.hex)
+	r.requireBlob(t, blob)
 }
 
 // What is not what was stored is never shown, nor remembered.
@@ -236,28 +253,29 @@ func TestHangs(t *testing.T) {
 		r.calm(t)
 		again()
 	})
-	// What is being published is published, or not, but not given up half way.
-	// So who waits for that waits until the mount has ended.
+	// What is being published is published, or not, but not given up half way;
+	// when the mount is ended, it is left as a crash leaves it.
 	for _, w := range writes {
-		if w.name != "commit" && w.name != "link" && w.name != "retag" {
+		if w.name != "commit" {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			blob := r.random(t, w.name, 50_000)
-			args := []string{"sh", blob.path, blob.hex, i.manifest.path, i.manifest.hex}
-			r.meet(t, "stuck", w.calls)
-			writer := r.start(t, "sh", append([]string{"-c", w.script}, args...)...)
-			r.met(t)
+			blob, open := r.random(t, w.name, 50_000), r.random(t, "open", 20_000)
+			content, err := open.content()
+			require.NoError(t, err)
+			_, _, id := r.blockedCopy(t, "_blobs/open", content)
+			args := []string{blob.path, blob.hex, i.manifest.path, i.manifest.hex}
+			writer := r.begin(t, w.calls, w.script, args...)
 			r.requireBlob(t, other)
 			require.NoError(t, r.mount.server.Process.Signal(syscall.SIGTERM))
 			r.until(t, `! grep -q " $M " /proc/mounts`) // it is detached at once
-			r.mount.kill()
+			again()
 			require.False(t, writer.finish(t).Success())
 			r.calm(t)
-			again()
 			r.requireTag(t, "v1", i.manifest)
 			r.isGone(t, r.dir()+"/_blobs/sha256/"+blob.hex)
-			r.ok(t, w.script, args[1:]...)
+			r.ok(t, `cmp "$R/_uploads/$1" "$2"`, id, open.path) // it was not held up
+			r.ok(t, w.script, args...)
 		})
 	}
 	r.requireBlob(t, f)

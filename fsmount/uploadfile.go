@@ -92,7 +92,8 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 		u.fs.files.give(writerFiles)
 		return nil, err
 	}
-	bytes.upload, bytes.size = upload, upload.Size()
+	bytes.upload = upload
+	bytes.size.Store(upload.Size())
 	h := u.fs.newWriteHandle(u, bytes, tid)
 	h.goal = target{place: u.place, name: u.id, means: anUpload}
 	return h, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
@@ -32,14 +33,15 @@ type writeHandle struct {
 	tid   uint32 // that opened
 	tgid  int
 
-	mu          sync.Mutex
-	published   *publication // the last of this handle, or nil
-	verdict     error        // of the last flush, until more is written
-	interrupted bool         // the last to flush was dying
-	flushed     bool         // by the opener, since the last write
-	ended       bool
-	lost        error         // what who closes hears when the mount ended first
-	gone        chan struct{} // closed when ended
+	interrupted atomic.Bool // the last to flush was dying
+	flushed     atomic.Bool // by the opener, since the last write
+
+	mu        sync.Mutex
+	published *publication // the last of this handle, or nil
+	verdict   error        // of the last flush, until more is written
+	ended     bool
+	lost      error         // what who closes hears when the mount ended first
+	gone      chan struct{} // closed when ended
 }
 
 var (
@@ -108,7 +110,8 @@ func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
 	h.mu.Lock()
 	isEnded := h.ended
-	h.verdict, h.flushed = nil, false
+	h.verdict = nil
+	h.flushed.Store(false)
 	h.mu.Unlock()
 	if isEnded {
 		return errClosing
@@ -122,19 +125,24 @@ func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 }
 
 func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
+	if h.isOpener(req.Header.Pid) {
+		h.flushed.Store(true)
+	}
+	if isDying(req.Header.Pid) {
+		// No signal reaches it any more: it must not wait for anything.
+		h.interrupted.Store(true)
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.target()
-	h.flushed = h.flushed || h.isOpener(req.Header.Pid)
 	if h.ended {
 		return h.lost
 	}
 	if !t.isCommitted() {
 		return nil
 	}
-	if h.interrupted = isDying(req.Header.Pid); h.interrupted {
-		return nil
-	}
+	h.interrupted.Store(false)
 	if !h.isPublishable(t) {
 		h.keepEmpty(t)
 		return nil
@@ -238,7 +246,7 @@ func (h *writeHandle) end(ctx context.Context, mayPublish bool) {
 		if !h.isAwaited() && !h.isShared() {
 			h.drop(ctx)
 		}
-	case h.interrupted:
+	case h.interrupted.Load():
 		h.keep(t, errors.New("the writer was interrupted"))
 	case h.verdict != nil && !errors.Is(h.verdict, context.Canceled):
 		h.drop(ctx)
@@ -267,11 +275,7 @@ func (h *writeHandle) isShared() bool {
 
 // isClosing reports whether the file seems to be closed, though the kernel has
 // not released it yet: it does that some time after close(2).
-func (h *writeHandle) isClosing() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.flushed
-}
+func (h *writeHandle) isClosing() bool { return h.flushed.Load() }
 
 func (h *writeHandle) drop(ctx context.Context) {
 	if err := h.bytes.drop(ctx); err != nil {

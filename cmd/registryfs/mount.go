@@ -84,6 +84,7 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 	}
 	ready(src, dir)
 	err = signals.wait(ctx, m, o.drainTimeout, log)
+	signals.stop() // what is left to do can be ended by any
 	if errors.Is(err, errInterrupted) && here != nil {
 		// The second signal may have come before the first was served.
 		if left, _ := mountAt(dir); left != nil && left.ID == here.ID {

@@ -47,6 +47,7 @@ func (c *call) open(ctx context.Context, r *fuse.OpenRequest) (func(), error) {
 		c.openDir(h, s)
 	}
 	s.Handle = c.loop.handles.add(h)
+	c.opened = s.Handle
 	return func() { r.Respond(s) }, nil
 }
 

@@ -98,9 +98,12 @@ func (ns *nodes) listing(n *node) *listing {
 	return n.listing
 }
 
-// has reports whether a READ is answered from what the handle has.
+// has reports whether a READ is answered from what the handle has. It does not
+// wait for that to come.
 func (h *handle) has(r *fuse.ReadRequest) bool {
-	h.mu.Lock()
+	if !h.mu.TryLock() {
+		return false
+	}
 	defer h.mu.Unlock()
 	return h.isRead && !(r.Dir && r.Offset == 0)
 }

@@ -12,6 +12,8 @@
 //     to SYMLINK, LINK and MKDIR (see [EntryValider]), and that there is no such
 //     name (see [ErrAbsent]).
 //   - The kernel may keep listings of directories (see [KeptDirectory]).
+//   - Whoever is being killed gets an answer within a moment, also from what
+//     cannot be ended: that goes on, and nobody hears of it.
 //   - Numbers of nodes and handles are never used again, so what is said to the
 //     kernel of a node that it has forgotten meets no other.
 //   - What no node ever does is ENOSYS once, and not asked for again.
@@ -56,15 +58,15 @@ type Loop struct {
 	handles  handles
 	requests requests
 
+	readers atomic.Int32 // changed under mu
 	idle    atomic.Int32 // readers that wait for a request
 	late    *time.Timer
 	running sync.WaitGroup // readers, and the answers that they did not wait for
 
-	mu      sync.Mutex
-	readers int
-	isOver  bool
-	over    chan struct{} // closed when the connection has ended
-	err     error         // of that; valid after over
+	mu     sync.Mutex
+	isOver bool
+	over   chan struct{} // closed when the connection has ended
+	err    error         // of that; valid after over
 }
 
 // New returns a loop that serves fs over conn. isKilled reports whether a signal
@@ -101,10 +103,10 @@ func (l *Loop) Serve() error {
 func (l *Loop) addReader() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.isOver || l.readers == maxReaders {
+	if l.isOver || l.readers.Load() == maxReaders {
 		return
 	}
-	l.readers++
+	l.readers.Add(1)
 	l.idle.Add(1)
 	l.running.Go(l.read)
 }
@@ -143,13 +145,20 @@ func (l *Loop) relieve() {
 	}
 }
 
+// mayKeepReader reports whether an answer may take as long as it likes from the
+// reader that asks: there is another, or there will be.
+func (l *Loop) mayKeepReader() bool {
+	return l.idle.Load() > 0 || l.readers.Load() < maxReaders
+}
+
 func (l *Loop) removeReader() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.readers--
+	l.readers.Add(-1)
 }
 
-// finish ends serving. io.EOF is how a connection ends.
+// finish ends serving. io.EOF is how a connection ends, or ECONNABORTED where a
+// request was just being read.
 func (l *Loop) finish(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,7 +166,7 @@ func (l *Loop) finish(err error) {
 		return
 	}
 	l.isOver = true
-	if !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNABORTED) {
 		l.err = err
 	}
 	close(l.over)

@@ -2,7 +2,9 @@ package loop
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,27 +75,44 @@ func TestInterruptMeetsOnlyItsRequest(t *testing.T) {
 		return ctx
 	}
 	read, other := begin(1, 1, &fuse.ReadRequest{}), begin(2, 1, &fuse.ReadRequest{})
-	require.True(t, rs.interrupt(1))
+	signalled := func(id fuse.RequestID, wantOpen, wantKilled bool) {
+		t.Helper()
+		isOpen, isKilled := rs.signalled(id)
+		require.Equal(t, wantOpen, isOpen)
+		require.Equal(t, wantKilled, isKilled)
+	}
+	signalled(1, true, false)
 	require.Error(t, read.Err())
 	require.NoError(t, other.Err())
-	rs.end(1)
-	require.False(t, rs.interrupt(1))
-	rs.beginQuick(3)
-	require.True(t, rs.interrupt(3), "an answer is on its way")
-	rs.endQuick(3)
-	require.False(t, rs.interrupt(3))
+	require.True(t, rs.end(1))
+	require.False(t, rs.end(1), "it has been answered")
+	signalled(1, false, false)
+	rs.beginQuick(&fuse.WriteRequest{Header: fuse.Header{ID: 3, Pid: killed}})
+	signalled(3, true, true)
+	require.True(t, rs.end(3))
+	signalled(3, false, false)
 
 	for id, req := range []fuse.Request{
 		&fuse.FlushRequest{}, &fuse.RenameRequest{}, &fuse.FsyncRequest{}, &fuse.GetattrRequest{}, &fuse.LookupRequest{},
 		&fuse.OpenRequest{Flags: fuse.OpenWriteOnly}, &fuse.OpenRequest{Flags: fuse.OpenReadOnly},
 	} {
 		handled := begin(fuse.RequestID(10+id), 1, req)
-		require.True(t, rs.interrupt(fuse.RequestID(10+id)))
+		signalled(fuse.RequestID(10+id), true, false)
 		open, isOpen := req.(*fuse.OpenRequest)
 		require.Equal(t, isOpen && open.Flags.IsReadOnly(), handled.Err() != nil, "%T", req)
 		fatal := begin(fuse.RequestID(20+id), killed, req)
-		require.True(t, rs.interrupt(fuse.RequestID(20+id)))
+		signalled(fuse.RequestID(20+id), true, true)
 		require.Error(t, fatal.Err(), "%T", req)
+	}
+}
+
+func TestEndOfTheConnectionIsNoError(t *testing.T) {
+	for err, want := range map[error]error{io.EOF: nil, syscall.ECONNABORTED: nil, syscall.EIO: syscall.EIO} {
+		l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+		l.finish(err)
+		l.finish(syscall.EBADF) // of another reader
+		<-l.over
+		require.Equal(t, want, l.err)
 	}
 }
 
@@ -103,6 +122,6 @@ func TestNoReaderBeforeServing(t *testing.T) {
 		l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
 		time.Sleep(100 * lateAnswer)
 		synctest.Wait()
-		require.Zero(t, l.readers)
+		require.Zero(t, l.readers.Load())
 	})
 }

@@ -36,6 +36,7 @@ func (c *call) entry(ctx context.Context, s *fuse.LookupResponse, n fusefs.Node)
 		return err
 	}
 	s.Node = c.loop.nodes.save(n)
+	c.entered = s.Node
 	return nil
 }
 
@@ -82,6 +83,7 @@ func (c *call) create(ctx context.Context, r *fuse.CreateRequest) (func(), error
 		return nil, err
 	}
 	s.Handle = c.loop.handles.add(&handle{Handle: opened})
+	c.opened = s.Handle
 	return func() { r.Respond(s) }, nil
 }
 

@@ -7,8 +7,19 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
+)
+
+// A request whose maker is being killed is answered within a moment, whatever
+// it waits for.
+const (
+	// graceOfKilled is how long such a request has to end by itself, as most do.
+	graceOfKilled = 250 * time.Millisecond
+	// killedPause is between looks at whoever got a signal that did not kill
+	// him: the kernel says nothing of the next one.
+	killedPause = 250 * time.Millisecond
 )
 
 // requests is what has been read and not yet been answered.
@@ -16,21 +27,20 @@ type requests struct {
 	slots    chan struct{} // of requests that can wait
 	isKilled func(tid uint32) bool
 
-	mu      sync.Mutex
-	waiting map[fuse.RequestID]waiting
-	quick   map[fuse.RequestID]struct{}
+	mu   sync.Mutex
+	open map[fuse.RequestID]openRequest
 }
 
-// waiting is a request that can wait.
-type waiting struct {
-	tid    uint32 // who waits
-	isLong bool   // any signal ends it, and not only one that kills who waits
-	cancel context.CancelFunc
+// openRequest is a request that has no answer yet.
+type openRequest struct {
+	tid    uint32             // who waits
+	isLong bool               // any signal ends it, and not only one that kills who waits
+	cancel context.CancelFunc // nil where a reader answers
 }
 
 func (rs *requests) init(isKilled func(tid uint32) bool) {
 	rs.slots, rs.isKilled = make(chan struct{}, maxWaiting), isKilled
-	rs.waiting, rs.quick = map[fuse.RequestID]waiting{}, map[fuse.RequestID]struct{}{}
+	rs.open = map[fuse.RequestID]openRequest{}
 }
 
 // begin takes note of a request that can wait, and returns the context that an
@@ -40,49 +50,89 @@ func (rs *requests) init(isKilled func(tid uint32) bool) {
 func (rs *requests) begin(req fuse.Request) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	hdr := req.Hdr()
-	w := waiting{tid: hdr.Pid, cancel: cancel}
+	o := openRequest{tid: hdr.Pid, cancel: cancel}
 	switch r := req.(type) {
 	case *fuse.OpenRequest:
-		w.isLong = r.Flags.IsReadOnly()
+		o.isLong = r.Flags.IsReadOnly()
 	case *fuse.ReadRequest:
-		w.isLong = true
+		o.isLong = true
 	}
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.waiting[hdr.ID] = w
+	rs.add(hdr.ID, o)
 	return ctx, cancel
 }
 
-// end is called before the answer: after it the number may come again.
-func (rs *requests) end(id fuse.RequestID) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	delete(rs.waiting, id)
+// beginQuick takes note of a request that a reader answers.
+func (rs *requests) beginQuick(req fuse.Request) {
+	hdr := req.Hdr()
+	rs.add(hdr.ID, openRequest{tid: hdr.Pid})
 }
 
-func (rs *requests) beginQuick(id fuse.RequestID) {
+func (rs *requests) add(id fuse.RequestID, o openRequest) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.quick[id] = struct{}{}
+	rs.open[id] = o
 }
 
-func (rs *requests) endQuick(id fuse.RequestID) {
+// end is called before the answer, and reports whether that is still to be
+// given.
+func (rs *requests) end(id fuse.RequestID) bool {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	delete(rs.quick, id)
+	_, ok := rs.open[id]
+	delete(rs.open, id)
+	return ok
 }
 
-// interrupt ends the context of a request, if that may be. It reports whether
-// the request is known.
-func (rs *requests) interrupt(id fuse.RequestID) bool {
+// signalled ends the context of a request, if that may be. It reports whether
+// the request has no answer yet, and whether who waits for it is being killed.
+func (rs *requests) signalled(id fuse.RequestID) (isOpen, isKilled bool) {
 	rs.mu.Lock()
-	w, isWaiting := rs.waiting[id]
-	_, isQuick := rs.quick[id]
+	o, isOpen := rs.open[id]
 	rs.mu.Unlock()
-	if isWaiting && (w.isLong || rs.isKilled(w.tid)) {
-		w.cancel()
+	isKilled = isOpen && rs.isKilled(o.tid)
+	if o.cancel != nil && (o.isLong || isKilled) {
+		o.cancel()
 	}
-	return isWaiting || isQuick
+	return isOpen, isKilled
+}
+
+// interrupt sees to it that a request ends, if that may be.
+func (rs *requests) interrupt(r *fuse.InterruptRequest) {
+	isOpen, isKilled := rs.signalled(r.IntrID)
+	if !isOpen {
+		// Answered, or read by another reader that has not said so yet: where
+		// it is not answered the kernel asks again.
+		r.RespondError(syscall.EAGAIN)
+		return
+	}
+	rs.watch(r, isKilled)
+}
+
+// watch waits until a request is answered, or who waits for it is killed.
+func (rs *requests) watch(r *fuse.InterruptRequest, isKilled bool) {
+	if isKilled {
+		time.AfterFunc(graceOfKilled, func() { rs.abandon(r) })
+		return
+	}
+	time.AfterFunc(killedPause, func() {
+		if isOpen, isKilled := rs.signalled(r.IntrID); isOpen {
+			rs.watch(r, isKilled)
+		} else {
+			r.Respond()
+		}
+	})
+}
+
+// abandon answers a request that has no answer yet. What it asks for goes on, or
+// not, as it would: the bytes of the request are still in use, so the answer
+// takes those of the INTERRUPT, which needs none itself.
+func (rs *requests) abandon(r *fuse.InterruptRequest) {
+	if !rs.end(r.IntrID) {
+		r.Respond()
+		return
+	}
+	r.Hdr().ID = r.IntrID
+	r.RespondError(syscall.EINTR)
 }
 
 // take sees to it that a request is answered.
@@ -100,13 +150,7 @@ func (l *Loop) take(req fuse.Request) {
 		r.Respond()
 		return
 	case *fuse.InterruptRequest:
-		if l.requests.interrupt(r.IntrID) {
-			r.Respond()
-		} else {
-			// Answered, or read by another reader that has not said so yet:
-			// where it is not answered the kernel asks again.
-			r.RespondError(syscall.EAGAIN)
-		}
+		l.requests.interrupt(r)
 		return
 	case *fuse.DestroyRequest:
 		r.Respond()
@@ -123,14 +167,12 @@ func (l *Loop) take(req fuse.Request) {
 			return
 		}
 	}
-	if c.isQuick() {
-		l.requests.beginQuick(hdr.ID)
-		c.done = func() { l.requests.endQuick(hdr.ID) }
+	if l.mayKeepReader() && c.isQuick() {
+		l.requests.beginQuick(req)
 		c.answer(context.Background())
 		return
 	}
 	ctx, cancel := l.requests.begin(req)
-	c.done = func() { l.requests.end(hdr.ID) }
 	l.requests.slots <- struct{}{}
 	l.running.Go(func() {
 		defer func() { <-l.requests.slots }()
@@ -145,7 +187,10 @@ type call struct {
 	req    fuse.Request
 	node   *node
 	handle *handle
-	done   func() // to be called before the answer
+
+	// What the answer tells the kernel.
+	entered fuse.NodeID   // that it knows once more
+	opened  fuse.HandleID // that it has now
 }
 
 // answer answers a request, whatever happens.
@@ -154,7 +199,10 @@ func (c *call) answer(ctx context.Context) {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = syscall.EINTR
 	}
-	c.done()
+	if !c.loop.requests.end(c.req.Hdr().ID) {
+		c.unsaid()
+		return
+	}
 	if err != nil {
 		c.req.RespondError(err)
 		return
