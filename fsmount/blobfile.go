@@ -180,7 +180,7 @@ func (b blobFile) target(ctx context.Context) (target, error) {
 	if !isThere(err) {
 		return target{}, err
 	}
-	p := place{repo: b.repo, view: max(v, viewBlobs), alg: b.digest.Algorithm().String()}
+	p := b.fs.placeOf(b.repo, max(v, viewBlobs), b.digest.Algorithm().String())
 	return p.targetOf(b.digest.Encoded())
 }
 

@@ -9,8 +9,12 @@ import (
 	"registryfs/storage"
 )
 
-// maxSizes bounds the sizes that are remembered.
-const maxSizes = 1 << 18
+const (
+	// maxSizes bounds the sizes that are remembered.
+	maxSizes = 1 << 18
+	// maxHidden bounds the blobs that are hidden.
+	maxHidden = 1 << 16
+)
 
 // content knows what the mount has learned of blobs: sizes, which never
 // change, which are manifests, and which of them rm has hidden until nothing
@@ -86,10 +90,15 @@ func (c *content) published(repo string, d digest.Digest, size int64) {
 	delete(c.hidden, hiddenBlob{repo, d})
 }
 
-func (c *content) hide(repo string, d digest.Digest) {
+// hide hides a blob, and reports whether it did: not where there are too many.
+func (c *content) hide(repo string, d digest.Digest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hidden[hiddenBlob{repo, d}] = true
+	h := hiddenBlob{repo, d}
+	if len(c.hidden) < maxHidden {
+		c.hidden[h] = true
+	}
+	return c.hidden[h]
 }
 
 func (c *content) isHidden(repo string, d digest.Digest) bool {

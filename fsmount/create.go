@@ -229,7 +229,7 @@ func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, wan
 		}
 		off += int64(n)
 	}
-	p := place{repo: to.Name(), view: wanted, alg: from.digest.Algorithm().String()}
+	p := f.placeOf(to.Name(), wanted, from.digest.Algorithm().String())
 	t, err := p.targetOf(from.digest.Encoded())
 	if err != nil {
 		return err

@@ -36,16 +36,25 @@ func derivedInode(class inodeClass, name string) uint64 {
 	return uint64(class)<<inodeClassShift | h.Sum64()&inodeDerived
 }
 
+// maxInodes is how many blobs keep their numbers at least: those that were asked
+// for last, out of at most twice as many.
+const maxInodes = 1 << 17
+
 // inodes allocates numbers for content and for files being written. A blob
-// keeps its number for the life of the mount, in every view and repository.
+// keeps its number in every view and repository, until so many others have been
+// asked for that it is forgotten, and gets another when it comes again: to tar
+// it is then another file, but no number is ever that of two.
 type inodes struct {
-	mu      sync.Mutex
-	last    uint64
-	content map[digest.Digest]uint64
+	max int
+
+	mu     sync.Mutex
+	last   uint64
+	recent map[digest.Digest]uint64 // asked for since old was begun
+	old    map[digest.Digest]uint64
 }
 
 func newInodes() *inodes {
-	return &inodes{last: inodeRoot, content: map[digest.Digest]uint64{}}
+	return &inodes{max: maxInodes, last: inodeRoot, recent: map[digest.Digest]uint64{}}
 }
 
 // next is a number that nothing else has.
@@ -60,11 +69,17 @@ func (i *inodes) next() uint64 {
 func (i *inodes) of(d digest.Digest) uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	n, ok := i.content[d]
+	if n, ok := i.recent[d]; ok {
+		return n
+	}
+	n, ok := i.old[d]
 	if !ok {
 		i.last++
 		n = i.last
-		i.content[d] = n
 	}
+	if len(i.recent) >= i.max {
+		i.old, i.recent = i.recent, map[digest.Digest]uint64{}
+	}
+	i.recent[d] = n
 	return n
 }

@@ -165,6 +165,17 @@ func (n *names) all() []placeName {
 	return all
 }
 
+// directories are those of repositories that hold any names.
+func (n *names) directories() map[madeDir]bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	dirs := map[madeDir]bool{}
+	for p := range n.places {
+		dirs[madeDir{p.repo, p.gen}] = true
+	}
+	return dirs
+}
+
 // files returns every file that has a name.
 func (n *names) files() []*stagedFile {
 	n.mu.Lock()

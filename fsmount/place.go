@@ -50,6 +50,11 @@ type place struct {
 	dir  *scratchDir // of viewLayout: nil above the directories made there
 }
 
+// placeOf is a place of a repository that is there now.
+func (f *fileSystem) placeOf(repo string, v view, alg string) place {
+	return place{repo: repo, gen: f.waiting.generation(repo), view: v, alg: alg}
+}
+
 // path is where the place is in the mount.
 func (p place) path() string {
 	if p.dir != nil {

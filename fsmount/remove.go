@@ -81,8 +81,7 @@ func (f *fileSystem) removeContent(ctx context.Context, repo storage.Repository,
 	}
 	if v == viewBlobs {
 		err := repo.Blobs().Delete(ctx, d)
-		if errors.Is(err, storage.ErrReferenced) {
-			f.content.hide(repo.Name(), d)
+		if errors.Is(err, storage.ErrReferenced) && f.content.hide(repo.Name(), d) {
 			return nil
 		}
 		return err

@@ -164,18 +164,26 @@ func (d repoDir) Mkdir(ctx context.Context, req *fuse.MkdirRequest) (fusefs.Node
 	if err := storage.CheckName(name); err != nil {
 		return nil, d.fs.fail(&req.Header, "mkdir", join(d.path, req.Name), err)
 	}
-	err := d.fs.waiting.add(name)
-	if err != nil {
-		d.fs.waiting.prune(func(name string) bool {
-			exists, err := d.fs.registry.Exists(ctx, name)
-			return err == nil && exists
-		})
-		err = d.fs.waiting.add(name)
+	if d.fs.waiting.isFull() {
+		d.fs.tidyWaiting(ctx)
 	}
-	if err != nil {
+	if err := d.fs.waiting.add(name); err != nil {
 		return nil, d.fs.fail(&req.Header, "mkdir", join(d.path, req.Name), err)
 	}
 	return d.fs.directory(name, d.fs.waiting.generation(name)), nil
+}
+
+// tidyWaiting takes out of the tables of repositories in waiting what they need
+// not hold.
+func (f *fileSystem) tidyWaiting(ctx context.Context) {
+	f.waiting.prune(func(name string) bool {
+		exists, err := f.registry.Exists(ctx, name)
+		return err == nil && exists
+	})
+	named := f.names.directories()
+	f.waiting.forget(func(dir madeDir) bool {
+		return named[dir] || f.loop != nil && f.loop.Knows(f.directory(dir.name, dir.number))
+	})
 }
 
 func (d repoDir) Remove(ctx context.Context, req *fuse.RemoveRequest) error {

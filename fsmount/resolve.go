@@ -32,7 +32,7 @@ func (f *fileSystem) resolve(ctx context.Context, p place, text string) (source,
 	if !ok || storage.CheckName(repo) != nil {
 		return source{}, refuse(errInvalid, "it leads to nothing that can be named: "+text)
 	}
-	at := place{repo: repo, view: v}
+	at := f.placeOf(repo, v, "")
 	if alg, hex, ok := strings.Cut(rest, "/"); ok {
 		at.alg, rest = alg, hex
 	}
@@ -43,7 +43,6 @@ func (f *fileSystem) resolve(ctx context.Context, p place, text string) (source,
 	if d, ok := at.digestOf(rest); ok {
 		return f.locate(ctx, repo, v, d)
 	}
-	at.gen = f.waiting.generation(repo)
 	if l, ok := f.names.get(at, rest); ok && l.alias != "" {
 		return source{repo, v, l.alias}, nil
 	}

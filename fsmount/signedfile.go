@@ -59,7 +59,7 @@ func (s signedFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.
 		}
 		return fusefs.DataHandle(content), nil
 	}
-	p := place{repo: s.repo, view: viewManifests, alg: s.digest.Algorithm().String()}
+	p := s.fs.placeOf(s.repo, viewManifests, s.digest.Algorithm().String())
 	t, err := p.targetOf(s.digest.Encoded() + signedSuffix)
 	if err != nil {
 		return nil, s.fs.fail(&req.Header, "open", s.path(), err)

@@ -177,6 +177,109 @@ func TestWaiting(t *testing.T) {
 	require.True(t, w.remove("a"))
 	require.False(t, w.has("a"))
 	require.True(t, w.has("ab"))
-	require.EqualValues(t, 1, w.generation("a"))
-	require.Zero(t, w.generation("ab"))
+	require.Zero(t, w.generation("a"))
+	require.NotZero(t, w.generation("ab"))
+}
+
+func TestGenerationsAreBounded(t *testing.T) {
+	w := newWaiting()
+	made := map[uint64]bool{}
+	for range 3 * maxGenerations { // what is removed is not remembered
+		require.NoError(t, w.add("a"))
+		gen := w.generation("a")
+		require.False(t, made[gen], "it had another's")
+		made[gen] = true
+		require.NoError(t, w.add("a"), "it is there")
+		require.Equal(t, gen, w.generation("a"))
+		require.True(t, w.remove("a"))
+	}
+	require.Empty(t, w.generations.byName)
+
+	const waits, lately, used, idle = "waits", "lately", "used", "idle"
+	w.generations.many = 4
+	for _, name := range []string{waits, lately, used, idle} {
+		require.False(t, w.isFull())
+		require.NoError(t, w.add(name))
+	}
+	require.True(t, w.isFull())
+	w.prune(func(name string) bool { return name != waits })
+	w.forget(func(madeDir) bool { return false })
+	require.Len(t, w.generations.byName, 4, "all have been asked for")
+	gens := map[string]uint64{}
+	for _, name := range []string{waits, used, idle} {
+		gens[name] = w.generation(name)
+		w.generations.byName[name] = generation{gens[name], time.Now().Add(-2 * generationAge)}
+	}
+	w.forget(func(dir madeDir) bool {
+		require.Equal(t, gens[dir.name], dir.number)
+		require.NotEqual(t, waits, dir.name)
+		require.NotEqual(t, lately, dir.name)
+		return dir.name == used
+	})
+	require.Zero(t, w.generation(idle))
+	for _, name := range []string{waits, lately, used} {
+		require.NotZero(t, w.generation(name), name)
+	}
+	require.Equal(t, maxGenerations, w.generations.many)
+}
+
+// A directory that was made keeps its generation while the mount has names in
+// it, and until then content that comes changes nothing.
+func TestMadeDirectoriesAreForgotten(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	root, err := f.Root()
+	require.NoError(t, err)
+	mkdir := func(name string) repoDir {
+		dir, err := root.(repoDir).Mkdir(t.Context(), &fuse.MkdirRequest{Header: *me(), Name: name})
+		require.NoError(t, err)
+		return dir.(repoDir)
+	}
+	one, two := mkdir("one"), mkdir("two")
+	require.NotEqual(t, one.gen, two.gen)
+	for _, dir := range []repoDir{one, two} {
+		f.putImage(t, dir.name, "v1")
+		found, err := f.lookup(t.Context(), dir.name)
+		require.NoError(t, err)
+		require.Equal(t, dir, found)
+	}
+	f.names.putAlias(place{repo: "one", gen: one.gen, view: viewBlobs}, "alias", digest.FromBytes(nil))
+	for name, known := range f.waiting.generations.byName {
+		known.asked = time.Now().Add(-2 * generationAge)
+		f.waiting.generations.byName[name] = known
+	}
+	f.waiting.generations.many = 2
+	mkdir("three")
+	require.NotContains(t, f.waiting.generations.byName, "two")
+	require.Equal(t, one.gen, f.waiting.generation("one"))
+	require.NotZero(t, f.waiting.generation("three"))
+}
+
+func TestInodesAreBounded(t *testing.T) {
+	i := newInodes()
+	require.Equal(t, maxInodes, i.max)
+	i.max = 4
+	d := func(n int) digest.Digest { return digest.Digest(fmt.Sprint("sha256:", n)) }
+	kept, seen := i.of(d(0)), map[uint64]bool{}
+	for n := 1; n <= 100; n++ {
+		require.Equal(t, kept, i.of(d(0)), "it is asked for all the time")
+		number := i.of(d(n))
+		require.False(t, seen[number] || number == kept, "no number is that of two")
+		seen[number] = true
+		require.Equal(t, number, i.of(d(n)))
+		require.LessOrEqual(t, len(i.recent)+len(i.old), 2*i.max)
+	}
+	require.False(t, seen[i.of(d(1))], "it was forgotten")
+	require.False(t, seen[i.next()])
+}
+
+func TestHiddenBlobsAreBounded(t *testing.T) {
+	c := newContent()
+	d := func(n int) digest.Digest { return digest.Digest(fmt.Sprint("sha256:", n)) }
+	for n := range maxHidden {
+		require.True(t, c.hide("app", d(n)))
+	}
+	require.False(t, c.hide("app", d(maxHidden)))
+	require.True(t, c.hide("app", d(0)), "it is hidden")
+	c.unhide("app", d(0))
+	require.True(t, c.hide("app", d(maxHidden)))
 }

@@ -16,13 +16,13 @@ const maxWaiting = 10_000
 // waiting is the repositories and namespaces that were made with mkdir and
 // hold nothing yet. They live in the mount alone.
 type waiting struct {
-	mu    sync.Mutex
-	names map[string]bool
-	gens  map[string]uint64 // how often a name was removed
+	mu          sync.Mutex
+	names       map[string]bool
+	generations generations // also of those that have content by now
 }
 
 func newWaiting() *waiting {
-	return &waiting{names: map[string]bool{}, gens: map[string]uint64{}}
+	return &waiting{names: map[string]bool{}, generations: newGenerations()}
 }
 
 func (w *waiting) has(name string) bool {
@@ -39,6 +39,7 @@ func (w *waiting) add(name string) error {
 		return refuse(syscall.ENOSPC, "too many repositories wait for content")
 	}
 	w.names[name] = true
+	w.generations.begin(name)
 	return nil
 }
 
@@ -57,8 +58,7 @@ func (w *waiting) prune(hasCome func(name string) bool) {
 }
 
 // remove takes a name out, unless others wait below it, and reports whether it
-// did. The kernel must never be shown again a directory that it has removed,
-// so the name gets a new generation.
+// did.
 func (w *waiting) remove(name string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -68,7 +68,7 @@ func (w *waiting) remove(name string) bool {
 		}
 	}
 	delete(w.names, name)
-	w.gens[name]++
+	w.generations.end(name)
 	return true
 }
 
@@ -76,7 +76,26 @@ func (w *waiting) remove(name string) bool {
 func (w *waiting) generation(name string) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.gens[name]
+	return w.generations.number(name)
+}
+
+// isFull reports whether prune and forget are due.
+func (w *waiting) isFull() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.names) >= maxWaiting || w.generations.areMany()
+}
+
+// forget forgets the generations of directories that wait no longer and are not
+// in use.
+func (w *waiting) forget(isUsed func(madeDir) bool) {
+	w.mu.Lock()
+	idle := w.generations.idle(func(name string) bool { return !w.names[name] })
+	w.mu.Unlock()
+	idle = slices.DeleteFunc(idle, isUsed)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.generations.forget(idle)
 }
 
 // below is the names one level below a namespace.

@@ -21,6 +21,12 @@ func (l *Loop) Store(n fusefs.Node, p []byte, off int64) error {
 	return store(l.device, id, p, off)
 }
 
+// Knows reports whether the kernel knows a node, and so perhaps what is below it.
+func (l *Loop) Knows(n fusefs.Node) bool {
+	_, ok := l.nodes.idOf(n)
+	return ok
+}
+
 // DropAttr makes the kernel forget the attributes of a node.
 func (l *Loop) DropAttr(n fusefs.Node) error { return l.invalidate(n, 0) }
 
