@@ -43,6 +43,9 @@ func (f *fileSystem) absent(name string, resp *fuse.LookupResponse) error {
 // else only when it is published, or left empty.
 func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {
 	t, err := p.targetOf(req.Name)
+	if err == nil && !t.isCommitted() {
+		err = f.names.mayAdd()
+	}
 	if err != nil {
 		return nil, nil, f.fail(&req.Header, "create", p.join(req.Name), err)
 	}
@@ -83,14 +86,18 @@ func (f *fileSystem) makeLink(ctx context.Context, tid uint32, p place, name, te
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case m == aScratch:
-		f.names.put(p, name, local{link: text})
-	case m == aTag && lnTemporary.MatchString(name):
-		f.names.put(p, name, local{link: text})
-		f.tagLater(p, name, text)
-	default:
+	mayBeRenamed := m == aTag && lnTemporary.MatchString(name)
+	if m != aScratch && !mayBeRenamed {
 		return f.setLinkOrWait(ctx, tid, p, name, text)
+	}
+	if err := f.names.mayAdd(); err != nil {
+		return nil, err
+	}
+	f.names.put(p, name, local{link: text})
+	if mayBeRenamed {
+		f.tagLater(p, name, text)
+	} else {
+		f.sweepLater()
 	}
 	return f.namedLink(p, name), nil
 }
@@ -117,7 +124,9 @@ func (f *fileSystem) setLinkOrWait(ctx context.Context, tid uint32, p place, nam
 		return node, err
 	}
 	if a, ok := awaitedBy(p.repo, from, err); ok && p.view == viewTags {
-		f.postpone(a, pendingTag{p, name, text})
+		if err := f.postpone(a, pendingTag{p, name, text}); err != nil {
+			return nil, err
+		}
 		return f.namedLink(p, name), nil
 	}
 	t, targetErr := p.targetOf(name)

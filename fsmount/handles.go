@@ -10,7 +10,8 @@ import (
 )
 
 // handles is every handle that is open for writing, by node: bazil tells a
-// node that it is truncated or synced, but not through which handle.
+// node that it is truncated or synced, but not through which handle. The loop
+// bounds how many are open.
 type handles struct {
 	mu     sync.Mutex
 	byNode map[fusefs.Node][]*writeHandle

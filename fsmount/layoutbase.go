@@ -18,7 +18,8 @@ const (
 	// maxVersionEntries is how many entries the indexes that are remembered
 	// have together.
 	maxVersionEntries = 1 << 18
-	// maxRemoved is how many removals are remembered of one process.
+	// maxRemoved is how many removals are remembered of one process, of some
+	// 100 bytes each.
 	maxRemoved = 1000
 )
 

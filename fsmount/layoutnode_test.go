@@ -210,6 +210,23 @@ func TestOldTemporariesGo(t *testing.T) {
 	require.Empty(t, uploads)
 }
 
+func TestOldTemporaryLinksGo(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	tags, now := place{repo: "app", view: viewTags}, time.Now()
+	_, err := f.makeLink(t.Context(), self().Pid, tags, ".v1.tmp", "v1")
+	require.NoError(t, err)
+	require.True(t, f.sweeping.Load(), "it is looked for")
+	f.names.put(tags, "v1", local{link: "../_manifests/x"}) // as of a tag that waits for its manifest
+	require.True(t, f.sweep(now.Add(scratchAge/2)))
+	_, ok := f.names.get(tags, ".v1.tmp")
+	require.True(t, ok)
+	require.False(t, f.sweep(now.Add(2*scratchAge)))
+	_, ok = f.names.get(tags, ".v1.tmp")
+	require.False(t, ok)
+	_, ok = f.names.get(tags, "v1")
+	require.True(t, ok)
+}
+
 // skopeo delete removes the files of an image before it takes the image out of
 // index.json: they go where that was the last that named them, and only where
 // deletion is allowed.

@@ -145,6 +145,86 @@ func TestWaitingIsLimited(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestTemporariesAreLimited(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	require.Equal(t, maxTemporaries, f.names.max)
+	f.names.max = 5
+	tags := place{repo: "app", view: viewTags}
+	link := func(name, text string) error {
+		_, err := f.makeLink(t.Context(), me().Pid, tags, name, text)
+		return err
+	}
+	create := func(p place, name string) error {
+		resp := fuse.CreateResponse{}
+		_, h, err := f.create(p, &fuse.CreateRequest{Header: *me(), Name: name, Flags: fuse.OpenWriteOnly}, &resp)
+		if err != nil {
+			return err
+		}
+		err = h.(*writeHandle).flush(t, me().Pid)
+		require.NoError(t, h.(*writeHandle).Release(t.Context(), &fuse.ReleaseRequest{}))
+		return err
+	}
+	mkdir := func(name string) error {
+		_, err := f.newScratchDir(place{repo: "app", view: viewLayout}, name)
+		return err
+	}
+	require.NoError(t, create(tags, ".file"))
+	require.NoError(t, create(tags, "placeholder"))
+	require.NoError(t, link(".link", "v1"))
+	require.NoError(t, link("Cu123456", "v1"))
+	require.NoError(t, mkdir("dir"))
+	require.Equal(t, 5, f.names.temporaries)
+	for name, err := range map[string]error{
+		"a file":        create(tags, ".file2"),
+		"a placeholder": create(tags, "placeholder2"),
+		"a link":        link(".link2", "v1"),
+		"a brief link":  link("Cu654321", "v1"),
+		"a directory":   mkdir("dir2"),
+		"a tag":         f.postpone(awaited{"app", digest.FromBytes(nil)}, pendingTag{tags, "v2", "v1"}),
+	} {
+		require.Equal(t, syscall.ENOSPC, errnoOf(err), name)
+	}
+	require.Equal(t, 5, f.names.temporaries)
+	f.names.putAlias(place{repo: "app", view: viewBlobs}, "alias", digest.FromBytes(nil))
+	h := f.createFile(t, "_blobs", "blob")
+	h.writeString(t, "content is no temporary")
+	require.NoError(t, h.flush(t, me().Pid))
+	require.NoError(t, h.Release(t.Context(), &fuse.ReleaseRequest{}))
+
+	require.NoError(t, f.removeName(t.Context(), tags, &fuse.RemoveRequest{Header: *me(), Name: ".link"}))
+	require.NoError(t, link(".link2", "v1"))
+	l, _ := f.names.get(tags, "placeholder")
+	l.file.changed = time.Now().Add(-2 * placeholderAge)
+	require.NoError(t, mkdir("dir2"), "nobody came back for the placeholder")
+	layout := place{repo: "app", view: viewLayout}
+	l, _ = f.names.get(layout, "dir2")
+	require.NoError(t, f.removeDir(layout, "dir2", l.dir))
+	require.Equal(t, 4, f.names.temporaries)
+}
+
+func TestTagsThatWaitAreLimited(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	require.Equal(t, maxPending, f.pending.max)
+	f.pending.max = 3
+	tags, image := place{repo: "app", view: viewTags}, digest.FromBytes(nil)
+	postpone := func(name string) error {
+		return f.postpone(awaited{"app", image}, pendingTag{tags, name, "../_manifests/sha256/" + image.Encoded()})
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		require.NoError(t, postpone(name))
+	}
+	require.Equal(t, syscall.ENOSPC, errnoOf(postpone("d")))
+	_, ok := f.names.get(tags, "d")
+	require.False(t, ok)
+	l, _ := f.names.get(tags, "a")
+	f.names.remove(tags, "a", l)
+	require.NoError(t, postpone("d"), "the one that was removed waits no longer")
+	require.Equal(t, 3, f.pending.count)
+	require.Len(t, f.pending.take(awaited{"app", image}), 3)
+	require.Zero(t, f.pending.count)
+	require.NoError(t, postpone("e"))
+}
+
 func TestSizesAreLimited(t *testing.T) {
 	c := newContent()
 	d := func(i int) digest.Digest { return digest.Digest(fmt.Sprintf("sha256:%064x", i)) }

@@ -42,7 +42,8 @@ var (
 	_ loop.EntryValider     = (*namedLink)(nil)
 )
 
-// namedLinks is the symlinks that the kernel knows, by name.
+// namedLinks is the symlinks that the kernel knows, by name, until it forgets
+// them.
 type namedLinks struct {
 	mu     sync.Mutex
 	byName map[placeName]*namedLink

@@ -2,6 +2,7 @@ package fsmount
 
 import (
 	"sync"
+	"syscall"
 	"time"
 
 	"registryfs/digest"
@@ -10,6 +11,9 @@ import (
 const (
 	// maxAliases is how many aliases are kept, the newest.
 	maxAliases = 10_000
+	// maxTemporaries is how many other names there may be, each of them less
+	// than 1 KiB.
+	maxTemporaries = 1 << 16
 	// placeholderAge is how long a file that was made and closed empty stays.
 	placeholderAge = 10 * time.Minute
 )
@@ -22,14 +26,23 @@ type local struct {
 	alias digest.Digest
 	link  string
 	dir   *scratchDir
+	made  time.Time // of a link
+}
+
+func (l local) is(other local) bool {
+	l.made, other.made = time.Time{}, time.Time{}
+	return l == other
 }
 
 // names holds the names that exist in this mount and not in the registry.
 type names struct {
-	mu      sync.Mutex
-	places  map[place]map[string]local
 	changed func(repo string) // is called for each change
-	aliases []placeName       // oldest first; may hold names that are gone
+	max     int               // temporaries
+
+	mu          sync.Mutex
+	places      map[place]map[string]local
+	temporaries int         // all that are no aliases
+	aliases     []placeName // oldest first; may hold names that are gone
 }
 
 type placeName struct {
@@ -38,7 +51,7 @@ type placeName struct {
 }
 
 func newNames(changed func(repo string)) *names {
-	return &names{places: map[place]map[string]local{}, changed: changed}
+	return &names{places: map[place]map[string]local{}, changed: changed, max: maxTemporaries}
 }
 
 // get returns what a name stands for.
@@ -47,10 +60,32 @@ func (n *names) get(p place, name string) (local, bool) {
 	defer n.mu.Unlock()
 	l, ok := n.places[p][name]
 	if ok && l.file != nil && l.file.isForgotten() {
-		delete(n.places[p], name)
+		n.unset(p, name)
 		return local{}, false
 	}
 	return l, ok
+}
+
+// mayAdd is asked before a temporary is made: those that are being made
+// meanwhile go beyond the limit. Placeholders make room where nobody came back
+// for them.
+func (n *names) mayAdd() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.temporaries < n.max {
+		return nil
+	}
+	for p, names := range n.places {
+		for name, l := range names {
+			if l.file != nil && l.file.isForgotten() {
+				n.unset(p, name)
+			}
+		}
+	}
+	if n.temporaries < n.max {
+		return nil
+	}
+	return refuse(syscall.ENOSPC, "there are too many temporaries; remove some")
 }
 
 func (n *names) put(p place, name string, l local) {
@@ -92,7 +127,7 @@ func (n *names) putAlias(p place, name string, d digest.Digest) {
 func (n *names) remove(p place, name string, l local) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.places[p][name] == l {
+	if n.places[p][name].is(l) {
 		n.unset(p, name)
 	}
 }
@@ -129,7 +164,9 @@ func (n *names) removeDir(p place, name string, dir *scratchDir) bool {
 			return false
 		}
 	}
-	delete(n.places, in)
+	for name := range n.places[in] {
+		n.unset(in, name)
+	}
 	if n.places[p][name].dir == dir {
 		n.unset(p, name)
 	}
@@ -140,11 +177,24 @@ func (n *names) set(p place, name string, l local) {
 	if n.places[p] == nil {
 		n.places[p] = map[string]local{}
 	}
+	if l.link != "" && l.made.IsZero() {
+		l.made = time.Now()
+	}
+	n.count(p, name, -1)
 	n.places[p][name] = l
+	n.count(p, name, 1)
 	n.changed(p.repo)
 }
 
+// count counts a name by so much, if it is one and a temporary.
+func (n *names) count(p place, name string, by int) {
+	if l, ok := n.places[p][name]; ok && l.alias == "" {
+		n.temporaries += by
+	}
+}
+
 func (n *names) unset(p place, name string) {
+	n.count(p, name, -1)
 	delete(n.places[p], name)
 	n.changed(p.repo)
 	if len(n.places[p]) == 0 {

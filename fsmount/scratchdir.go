@@ -42,6 +42,9 @@ func (f *fileSystem) newScratchDir(p place, name string) (*scratchDir, error) {
 	if _, err := p.meaningOf(name); err != nil {
 		return nil, err
 	}
+	if err := f.names.mayAdd(); err != nil {
+		return nil, err
+	}
 	dir := &scratchDir{
 		refusals: refusals{f, p.join(name)},
 		inode:    f.inodes.next(),

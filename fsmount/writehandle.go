@@ -144,8 +144,7 @@ func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	}
 	h.interrupted.Store(false)
 	if !h.isPublishable(t) {
-		h.keepEmpty(t)
-		return nil
+		return h.fs.fail(&req.Header, "close", t.path(), h.keepEmpty(t))
 	}
 	isWhole := t.digest != "" && h.matches(ctx, t.digest)
 	if !isWhole && !h.isOpener(req.Header.Pid) {
@@ -207,10 +206,16 @@ func (h *writeHandle) publish(ctx context.Context, t target) error {
 
 // keepEmpty gives a file that is closed empty a name in the mount, for a
 // moment: it is a placeholder, as touch and tar make them.
-func (h *writeHandle) keepEmpty(t target) {
-	if h.file != nil && !t.isLayoutFile() && h.file.isEmpty() && h.published == nil {
-		h.fs.names.putNew(t.place, t.name, local{file: h.file})
+func (h *writeHandle) keepEmpty(t target) error {
+	if h.file == nil || t.isLayoutFile() || !h.file.isEmpty() || h.published != nil || h.file.isNamed() {
+		return nil
 	}
+	if err := h.fs.names.mayAdd(); err != nil {
+		return err
+	}
+	h.fs.names.putNew(t.place, t.name, local{file: h.file})
+	h.fs.sweepLater()
+	return nil
 }
 
 func (h *writeHandle) Release(ctx context.Context, req *fuse.ReleaseRequest) error {

@@ -16,7 +16,9 @@ type node struct {
 }
 
 // nodes is the nodes that the kernel knows. Equal nodes have one number for as
-// long as that lasts; no number is ever used again.
+// long as that lasts; no number is ever used again. How many there are is for
+// the kernel to say, which needs more memory for each than the few hundred bytes
+// here, and forgets what it has not used for long when memory is short.
 type nodes struct {
 	mu     sync.Mutex
 	last   fuse.NodeID

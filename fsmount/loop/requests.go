@@ -22,7 +22,8 @@ const (
 	killedPause = 250 * time.Millisecond
 )
 
-// requests is what has been read and not yet been answered.
+// requests is what has been read and not yet been answered: at most maxWaiting
+// that can wait, and one for each reader.
 type requests struct {
 	slots    chan struct{} // of requests that can wait
 	isKilled func(tid uint32) bool
