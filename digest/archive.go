@@ -37,12 +37,18 @@ var (
 	ErrArchiveTooLarge = errors.New("digest: archive is too large for a tarsum")
 )
 
+// archiveLimits bound an archive.
+type archiveLimits struct {
+	entries int
+	size    int64 // bytes of all files together
+}
+
 // tarsum computes the tarsum of an archive, plain or compressed with gzip, as
 // Docker's tarsum specification has it: the hash of the hashes of the entries,
 // in hexadecimal, sorted.
-func tarsum(version string, r io.Reader) (string, error) {
+func (l archiveLimits) tarsum(version string, r io.Reader) (string, error) {
 	src := &source{r: r}
-	sums, err := sumEntries(version, src)
+	sums, err := l.sumEntries(version, src)
 	switch {
 	case src.err != nil:
 		return "", src.err
@@ -82,7 +88,7 @@ func compareSums(a, b entrySum) int {
 	return bytes.Compare(a.sum[:], b.sum[:])
 }
 
-func sumEntries(version string, src io.Reader) ([]entrySum, error) {
+func (l archiveLimits) sumEntries(version string, src io.Reader) ([]entrySum, error) {
 	plain, err := decompress(src)
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func sumEntries(version string, src io.Reader) ([]entrySum, error) {
 		fields  []byte
 		buffer  = make([]byte, readBuffer)
 		sums    []entrySum
-		left    = int64(MaxArchiveSize)
+		left    = l.size
 	)
 	for {
 		header, err := archive.Next()
@@ -103,10 +109,10 @@ func sumEntries(version string, src io.Reader) ([]entrySum, error) {
 			return sums, nil
 		case err != nil && !errors.Is(err, tar.ErrInsecurePath): // nothing is extracted
 			return nil, err
-		case len(sums) == MaxArchiveEntries:
-			return nil, fmt.Errorf("%w: more than %d entries", ErrArchiveTooLarge, MaxArchiveEntries)
+		case len(sums) == l.entries:
+			return nil, fmt.Errorf("%w: more than %d entries", ErrArchiveTooLarge, l.entries)
 		case header.Size > left:
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrArchiveTooLarge, int64(MaxArchiveSize))
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrArchiveTooLarge, l.size)
 		}
 		left -= header.Size
 		h.Reset()

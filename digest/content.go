@@ -33,7 +33,7 @@ func Of(alg Algorithm, r io.Reader) (Digest, error) {
 }
 
 func tarsumDigest(alg Algorithm, version string, r io.Reader) (Digest, error) {
-	sum, err := tarsum(version, r)
+	sum, err := archiveLimits{MaxArchiveEntries, MaxArchiveSize}.tarsum(version, r)
 	if err != nil {
 		return "", err
 	}

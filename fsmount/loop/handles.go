@@ -24,12 +24,14 @@ type handle struct {
 
 // handles is what is open. No number is ever used again.
 type handles struct {
+	max int
+
 	mu   sync.Mutex
 	last fuse.HandleID
 	byID map[fuse.HandleID]*handle
 }
 
-func (hs *handles) init() { hs.byID = map[fuse.HandleID]*handle{} }
+func (hs *handles) init() { hs.max, hs.byID = maxHandles, map[fuse.HandleID]*handle{} }
 
 func (hs *handles) add(h *handle) fuse.HandleID {
 	hs.mu.Lock()
@@ -44,7 +46,7 @@ func (hs *handles) add(h *handle) fuse.HandleID {
 func (hs *handles) areTooMany() bool {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	return len(hs.byID) >= maxHandles
+	return len(hs.byID) >= hs.max
 }
 
 // get is the handle of a number, or nil.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
 	"github.com/stretchr/testify/require"
 )
 
@@ -124,4 +125,68 @@ func TestNoReaderBeforeServing(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, l.readers.Load())
 	})
+}
+
+func TestReadersAreLimited(t *testing.T) {
+	l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+	l.readers = maxReaders
+	l.relieve() // one more would read from no connection
+	require.Equal(t, maxReaders, l.readers)
+}
+
+// openNode counts how often it is opened, and answers READ.
+type openNode struct {
+	testNode
+	opened int
+}
+
+func (n *openNode) Open(context.Context, *fuse.OpenRequest, *fuse.OpenResponse) (fusefs.Handle, error) {
+	n.opened++
+	return n, nil
+}
+
+func (n *openNode) Create(context.Context, *fuse.CreateRequest, *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {
+	n.opened++
+	return n, n, nil
+}
+
+func (n *openNode) Read(_ context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	resp.Data = resp.Data[:req.Size]
+	return nil
+}
+
+func TestHandlesAreLimited(t *testing.T) {
+	l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+	require.Equal(t, maxHandles, l.handles.max)
+	l.handles.max = 3
+	n := &openNode{}
+	c := call{loop: l, node: &node{Node: n}}
+	open := func(dir bool) error {
+		_, err := c.open(t.Context(), &fuse.OpenRequest{Dir: dir})
+		return err
+	}
+	create := func() error {
+		_, err := c.create(t.Context(), &fuse.CreateRequest{Name: "f"})
+		return err
+	}
+	require.NoError(t, open(false))
+	require.NoError(t, open(true))
+	require.NoError(t, create())
+	for _, err := range []error{open(false), open(true), create()} {
+		require.Equal(t, syscall.ENFILE, err)
+	}
+	require.Equal(t, 3, n.opened, "the node is not asked")
+	c.handle = l.handles.get(1)
+	require.NoError(t, c.release(t.Context(), &fuse.ReleaseRequest{Handle: 1}))
+	require.NoError(t, create())
+	require.Equal(t, syscall.ENFILE, open(false))
+}
+
+// A READ beyond what the kernel asks for is not cut to the size of a buffer.
+func TestLongReads(t *testing.T) {
+	c := call{handle: &handle{Handle: &openNode{}}}
+	for _, size := range []int{1, maxRead, maxRead + 1} {
+		_, err := c.read(t.Context(), &fuse.ReadRequest{Size: size})
+		require.NoError(t, err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"registryfs/fsmount/loop"
@@ -66,6 +68,12 @@ func (t *tree) count(what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts[what]++
+}
+
+func (t *tree) countOf(what string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strconv.Itoa(t.counts[what])
 }
 
 func (t *tree) said() string {
@@ -171,6 +179,9 @@ func (f file) EntryValid() time.Duration {
 }
 
 func (f file) Readlink(ctx context.Context, req *fuse.ReadlinkRequest) (string, error) {
+	if f.name == "link-held" {
+		return f.tree.countOf("held"), nil
+	}
 	return "counts", nil
 }
 
@@ -187,6 +198,9 @@ func (f file) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenRe
 		f.tree.count("waiting")
 		<-ctx.Done()
 		return nil, fmt.Errorf("waited: %w", ctx.Err())
+	case "held":
+		f.tree.count("held")
+		<-f.tree.blocked
 	case "counts":
 		return fusefs.DataHandle([]byte(f.tree.said())), nil
 	}
@@ -243,6 +257,45 @@ func TestLateAnswersHoldUpNobody(t *testing.T) {
 	m.sh(t, `for i in $(seq 20); do cat blocked-$i > /dev/null & done
 		until [ "$(cat counts | grep -o 'lookup blocked' | wc -l)" = 20 ]; do :; done
 		cat release; wait`)
+}
+
+// Those that are too many wait in the kernel, and what is quick goes on.
+func TestRequestsThatWaitAreLimited(t *testing.T) {
+	const more = 40 // fewer than there can be readers
+	m := mount(t)
+	m.sh(t, `ln -s x link-held`)
+	var all sync.WaitGroup
+	for i := range loop.MaxWaiting + more {
+		all.Go(func() {
+			f, err := os.Open(filepath.Join(m.dir, fmt.Sprint("held-", i)))
+			if assert.NoError(t, err) {
+				assert.NoError(t, f.Close())
+			}
+		})
+	}
+	held := func() string {
+		to, err := os.Readlink(filepath.Join(m.dir, "link-held"))
+		require.NoError(t, err)
+		return to
+	}
+	sent := func() int {
+		var st syscall.Stat_t
+		require.NoError(t, syscall.Stat(m.dir, &st))
+		text, err := os.ReadFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/waiting", st.Dev))
+		require.NoError(t, err)
+		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		require.NoError(t, err)
+		return n
+	}
+	require.Eventually(t, func() bool { return sent() == loop.MaxWaiting+more && held() == fmt.Sprint(loop.MaxWaiting) },
+		patience, time.Millisecond, "%d requests wait", loop.MaxWaiting)
+	for range 100 {
+		require.Equal(t, fmt.Sprint(loop.MaxWaiting), held())
+	}
+	_, err := os.Stat(filepath.Join(m.dir, "release"))
+	require.NoError(t, err)
+	all.Wait()
+	require.Equal(t, fmt.Sprint(loop.MaxWaiting+more), held())
 }
 
 func TestInterruptEndsAWait(t *testing.T) {
