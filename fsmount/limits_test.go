@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registryfs/digest"
+	"registryfs/manifest"
 )
 
 func TestOpenFilesAreLimited(t *testing.T) {
@@ -235,4 +236,50 @@ func TestSizesAreLimited(t *testing.T) {
 	size, ok := c.size(d(maxSizes + 9))
 	require.True(t, ok)
 	require.Equal(t, int64(maxSizes+9), size)
+}
+
+func TestChangesAreLimited(t *testing.T) {
+	c := newChanges()
+	seen := map[string]uint64{}
+	for i := range 3 * maxChanges {
+		name := fmt.Sprint("team/app", i)
+		before := c.version(name)
+		c.note(name)
+		seen[name] = c.version(name)
+		require.Greater(t, seen[name], before)
+		require.Equal(t, seen[name], c.version(""))
+		require.LessOrEqual(t, len(c.names), maxChanges+2)
+	}
+	for name, version := range seen {
+		require.GreaterOrEqual(t, c.version(name), version, "what is forgotten counts as changed")
+	}
+}
+
+func TestLayoutDepthIsLimited(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	repo := f.repository(t, "app")
+	_, innermost := f.putImage(t, "app", "v1")
+	desc := manifest.Descriptor{MediaType: manifest.MediaTypeOCIManifest, Digest: innermost, Size: int64(len(f.payload(t, "app", innermost)))}
+	add := func() error {
+		plan := &layoutPlan{fs: f, repo: repo, seen: map[digest.Digest]bool{}}
+		return plan.add(t.Context(), desc, 0)
+	}
+	nest := func() {
+		index := f.putIndex(t, "app", desc)
+		desc = manifest.Descriptor{MediaType: manifest.MediaTypeOCIIndex, Digest: index, Size: int64(len(f.payload(t, "app", index)))}
+	}
+	for range maxLayoutDepth {
+		nest()
+	}
+	require.NoError(t, add())
+	nest()
+	require.Equal(t, syscall.EINVAL, errnoOf(add()))
+}
+
+func TestLayoutVersionIsLimited(t *testing.T) {
+	const version = `{"imageLayoutVersion":"1.0.0"}`
+	for size, want := range map[int]error{len(version): nil, manifest.MaxLayoutVersionSize: nil, manifest.MaxLayoutVersionSize + 1: syscall.EFBIG} {
+		content := []byte(version + strings.Repeat(" ", size-len(version)))
+		require.Equal(t, want, errnoOf(checkLayoutVersion(t.Context(), &staging{initial: content, size: int64(size)})))
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"registryfs/digest"
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
+	"registryfs/driver/memdriver"
 	"registryfs/storage"
 )
 
@@ -80,6 +81,30 @@ func checkDriver(t *testing.T, d driver.Driver, o storage.CheckOptions) ([]stora
 	require.Equal(t, []int{count.Damaged, count.Repaired, count.Found[storage.FindingLeftover]},
 		[]int{summary.Damaged, summary.Repaired, summary.Leftovers})
 	return all, summary
+}
+
+// A finding names some of many.
+func TestCheckListsSome(t *testing.T) {
+	const blobs, listed = 20, 16
+	d := memdriver.New()
+	repo := repository(t, create(t, d), "app")
+	var layers []string
+	for i := range blobs {
+		layer := putBlob(t, repo, []byte(fmt.Sprint("layer ", i)))
+		layers = append(layers, fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%d}`, layer, len(fmt.Sprint("layer ", i))))
+	}
+	config := putBlob(t, repo, []byte("{}"))
+	_, err := repo.Manifests().Put(t.Context(), "", fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":2},"layers":[%s]}`, config, strings.Join(layers, ",")))
+	require.NoError(t, err)
+	require.NoError(t, d.Delete(t.Context(), repos+"/app/_layers/sha256"))
+	for i := range blobs {
+		require.NoError(t, d.Delete(t.Context(), dataPath(digest.FromBytes([]byte(fmt.Sprint("layer ", i))))))
+	}
+	findings, _ := checkDriver(t, d, storage.CheckOptions{})
+	require.Len(t, findings, 1)
+	require.Equal(t, listed, strings.Count(findings[0].Reason, "sha256:"))
+	require.Contains(t, findings[0].Reason, ", and 5 more") // and the configuration
 }
 
 func (s *checkedStore) check(t *testing.T, o storage.CheckOptions) ([]storage.Finding, storage.CheckSummary) {

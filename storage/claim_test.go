@@ -110,6 +110,24 @@ func TestClaimDuringCollection(t *testing.T) {
 	end()
 }
 
+// A mark that is longer than any of ours is not read.
+func TestMarkIsLimited(t *testing.T) {
+	const longest = 4096 // bytes
+	d := memdriver.New()
+	create(t, d)
+	end, err := claim(t, d, true)
+	require.NoError(t, err)
+	defer end()
+	mark, err := d.GetContent(t.Context(), markPath)
+	require.NoError(t, err)
+	for size, isRead := range map[int]bool{longest: true, longest + 1: false} {
+		put(t, d, markPath, string(mark)+strings.Repeat(" ", size-len(mark)))
+		_, err = claim(t, d, false)
+		require.ErrorIs(t, err, storage.ErrInUse)
+		require.Equal(t, isRead, strings.Contains(err.Error(), "by the mount on /mnt/reg"), err)
+	}
+}
+
 // What a process that died has left means nothing, but for what it leased.
 func TestClaimOfTheDead(t *testing.T) {
 	d, clock := memdriver.New(), newClock()

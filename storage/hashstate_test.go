@@ -8,6 +8,7 @@ import (
 
 	"registryfs/digest"
 	"registryfs/driver"
+	"registryfs/driver/memdriver"
 	"registryfs/storage"
 )
 
@@ -37,6 +38,25 @@ func TestHashStateSparesAPass(t *testing.T) {
 		require.Zero(t, count.bytes.Load(), "what was hashed before is not read again")
 		require.Empty(t, namesBelow(t, d, "/registryfs/uploads"))
 	})
+}
+
+// A record that is longer than any of ours is not read.
+func TestRecordOfStateIsLimited(t *testing.T) {
+	const longest = 1024 // bytes
+	for size, isTrusted := range map[int]bool{longest: true, longest + 1: false} {
+		d := memdriver.New()
+		tapped, repo, id := closedUpload(t, d, noise(1<<20))
+		record, err := d.GetContent(t.Context(), "/registryfs/uploads/"+id)
+		require.NoError(t, err)
+		put(t, d, "/registryfs/uploads/"+id, string(record)+strings.Repeat(" ", size-len(record)))
+		count := tapped.count(repos + "/app/_uploads/" + id + "/data")
+		u, err := repo.Blobs().Resume(t.Context(), id)
+		require.NoError(t, err)
+		_, err = u.Digest(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, isTrusted, count.bytes.Load() == 0, "%d bytes", size)
+		require.NoError(t, u.Cancel(t.Context()))
+	}
 }
 
 // A state is believed only of the very bytes that it was left for: a wrong one

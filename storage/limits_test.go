@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -58,4 +59,66 @@ func TestIndexDepthIsLimited(t *testing.T) {
 	}
 	require.NoError(t, repo.Tags().Tag(t.Context(), "deepest", indexes[maxIndexDepth].Digest))
 	require.ErrorIs(t, repo.Tags().Tag(t.Context(), "deeper", indexes[maxIndexDepth+1].Digest), manifest.ErrInvalid)
+}
+
+// What is forgotten is how to check parts, and not that the whole was good.
+func TestChunkMemoryIsLimited(t *testing.T) {
+	vs := &newVerifier(slog.New(slog.DiscardHandler)).verdicts
+	require.EqualValues(t, maxChunkMemory, vs.most)
+	chunker := digest.NewChunker(1 << 20)
+	_, err := chunker.Write(make([]byte, 1<<20))
+	require.NoError(t, err)
+	_, chunks := chunker.Finish()
+	vs.most = 3*chunks.Memory() + 1
+	for i := range 10 {
+		d := digest.Digest(fmt.Sprint("sha256:", i))
+		vs.record(d, "version", chunks)
+		vs.record(d, "version", chunks) // again
+		require.NotNil(t, vs.byDigest[d].chunks)
+		require.LessOrEqual(t, vs.memory, vs.most)
+	}
+	known := 0
+	for _, v := range vs.byDigest {
+		require.Equal(t, "version", v.version)
+		if v.chunks != nil {
+			known++
+		}
+	}
+	require.Equal(t, 3, known)
+	require.Equal(t, 3*chunks.Memory(), vs.memory)
+	require.Len(t, vs.byDigest, 10)
+}
+
+func TestResidentContentIsLimited(t *testing.T) {
+	opened, err := Open(t.Context(), memdriver.New(), Options{Create: true})
+	require.NoError(t, err)
+	repo, err := opened.Repository("app")
+	require.NoError(t, err)
+	taken := &opened.(*registry).blobs.resident
+	open := func(size int) Blob {
+		content := bytes.Repeat([]byte("x"), size)
+		desc, err := repo.Blobs().Put(t.Context(), "", content)
+		require.NoError(t, err)
+		blob, err := repo.Blobs().Open(t.Context(), desc.Digest)
+		require.NoError(t, err)
+		got := make([]byte, size)
+		n, _ := blob.ReadAt(got, 0)
+		require.Equal(t, content, got[:n])
+		return blob
+	}
+	large := open(MaxResident + 1)
+	require.Zero(t, taken.Load(), "it is read as it is asked for")
+	small := open(MaxResident)
+	require.EqualValues(t, MaxResident, taken.Load())
+
+	others := int64(maxResidentMemory - 2*MaxResident)
+	taken.Add(others) // as if there were many
+	last, tooMuch := open(MaxResident), open(1)
+	require.EqualValues(t, maxResidentMemory, taken.Load())
+	for _, blob := range []Blob{large, small, last, tooMuch} {
+		require.NoError(t, blob.Close())
+	}
+	require.Equal(t, others, taken.Load())
+	require.NoError(t, open(1).Close())
+	require.Equal(t, others, taken.Load())
 }

@@ -22,6 +22,7 @@ type verdict struct {
 type verdicts struct {
 	byDigest map[digest.Digest]verdict
 	memory   int64 // of the chunks
+	most     int64 // of that
 }
 
 // record remembers that a version of a file is good. Chunks that were known
@@ -51,7 +52,7 @@ func (vs *verdicts) record(d digest.Digest, version string, chunks *digest.Chunk
 func (vs *verdicts) makeRoom(d digest.Digest, memory int64) {
 	vs.dropChunks(d)
 	for other := range vs.byDigest {
-		if vs.memory+memory <= maxChunkMemory {
+		if vs.memory+memory <= vs.most {
 			return
 		}
 		vs.dropChunks(other)

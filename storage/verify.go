@@ -50,7 +50,7 @@ func newVerifier(log *slog.Logger) *verifier {
 	return &verifier{
 		log:      log,
 		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
-		verdicts: verdicts{byDigest: map[digest.Digest]verdict{}},
+		verdicts: verdicts{byDigest: map[digest.Digest]verdict{}, most: maxChunkMemory},
 		passes:   map[passKey]*pass{},
 	}
 }

@@ -119,6 +119,7 @@ func TestGCUsage(t *testing.T) {
 		{"gc /a /b", "one SOURCE"},
 		{"gc /a --grace never", "--grace"},
 		{"gc /a --grace -1h", "--grace"},
+		{"gc /a --grace 876001h", "--grace"},
 		{"gc /a --online", "-online"},
 		{"rm /a", "SOURCE and REPOSITORY"},
 		{"rm /a b c", "SOURCE and REPOSITORY"},

@@ -47,6 +47,7 @@ func TestWrongUsage(t *testing.T) {
 		{"purge-uploads /a /b", "SOURCE"},
 		{"purge-uploads /a --older-than week", "--older-than"},
 		{"purge-uploads /a --older-than -1h", "--older-than"},
+		{"purge-uploads /a --older-than 876001h", "--older-than"},
 		{"purge-uploads /a --older-than", "needs a value"},
 		{"purge-uploads /a -o ro", "-o"},
 		{"unmount", "MOUNTPOINT"},

@@ -57,6 +57,24 @@ func TestWriterOfMovedFile(t *testing.T) {
 	}
 }
 
+// A file that is moved away whenever it is opened is another's.
+func TestWriterOfFileMovedForEver(t *testing.T) {
+	root := t.TempDir()
+	sys := &afterOpen{Sys: filedriver.System()}
+	d := open(t, root, filedriver.Options{Sys: sys})
+	require.NoError(t, d.PutContent(t.Context(), "/file", []byte("committed")))
+	sys.then = func() {
+		require.NoError(t, os.Rename(filepath.Join(root, "file"), filepath.Join(root, "moved")))
+		require.NoError(t, os.WriteFile(filepath.Join(root, "file"), []byte("another"), 0o644))
+	}
+	_, err := d.Writer(t.Context(), "/file", false)
+	require.ErrorIs(t, err, driver.ErrBusy)
+	sys.then = nil
+	got, err := d.GetContent(t.Context(), "/file")
+	require.NoError(t, err)
+	require.Equal(t, "another", string(got))
+}
+
 // afterOpen does something after each opening of a file that exists.
 type afterOpen struct {
 	filedriver.Sys
