@@ -17,8 +17,8 @@ import (
 // memoryGroup is a control group that bounds the memory of the processes in it,
 // their page cache included.
 type memoryGroup struct {
-	dir string
-	v2  bool
+	dir    string
+	events string // the file that counts kills
 }
 
 // newMemoryGroup makes a group until the test ends, in whichever hierarchy the
@@ -26,13 +26,14 @@ type memoryGroup struct {
 func newMemoryGroup(t *testing.T, limit int64) *memoryGroup {
 	t.Helper()
 	needRoot(t)
-	const v1, v2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
-	g := &memoryGroup{}
-	top := v1
-	if _, err := os.Stat(filepath.Join(v1, "memory.limit_in_bytes")); err != nil {
-		top, g.v2 = v2, true
+	size := strconv.FormatInt(limit, 10)
+	top, g := "/sys/fs/cgroup/memory", &memoryGroup{events: "memory.oom_control"}
+	memory, swap, noSwap := "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", size
+	if _, err := os.Stat(filepath.Join(top, memory)); err != nil { // version 2
+		top, g.events = "/sys/fs/cgroup", "memory.events"
+		memory, swap, noSwap = "memory.max", "memory.swap.max", "0"
 		// Where it is on already, or not for us to turn on, the limit tells.
-		_ = os.WriteFile(filepath.Join(v2, "cgroup.subtree_control"), []byte("+memory"), 0)
+		_ = os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte("+memory"), 0)
 	}
 	g.dir = filepath.Join(top, "registryfs-test-"+strconv.Itoa(os.Getpid()))
 	require.NoError(t, os.Mkdir(g.dir, 0o755))
@@ -42,15 +43,8 @@ func newMemoryGroup(t *testing.T, limit int64) *memoryGroup {
 			return err == nil || errors.Is(err, fs.ErrNotExist)
 		}, patience, 10*time.Millisecond, "processes remain in %s", g.dir)
 	})
-	limits := []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}
-	size := strconv.FormatInt(limit, 10)
-	if g.v2 {
-		limits = []string{"memory.max"}
-		_ = os.WriteFile(filepath.Join(g.dir, "memory.swap.max"), []byte("0"), 0) // not there without swap
-	}
-	for _, name := range limits {
-		require.NoError(t, os.WriteFile(filepath.Join(g.dir, name), []byte(size), 0), name)
-	}
+	require.NoError(t, os.WriteFile(filepath.Join(g.dir, memory), []byte(size), 0))
+	_ = os.WriteFile(filepath.Join(g.dir, swap), []byte(noSwap), 0) // not there where swap is not counted
 	return g
 }
 
@@ -64,11 +58,7 @@ func (g *memoryGroup) command(name string, args ...string) *exec.Cmd {
 // memory.
 func (g *memoryGroup) kills(t *testing.T) string {
 	t.Helper()
-	name := "memory.oom_control"
-	if g.v2 {
-		name = "memory.events"
-	}
-	text, err := os.ReadFile(filepath.Join(g.dir, name))
+	text, err := os.ReadFile(filepath.Join(g.dir, g.events))
 	require.NoError(t, err)
 	for line := range strings.Lines(string(text)) {
 		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {

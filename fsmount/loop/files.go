@@ -35,7 +35,7 @@ func (c *call) open(ctx context.Context, r *fuse.OpenRequest) (func(), error) {
 		return nil, syscall.ENFILE
 	}
 	s := &fuse.OpenResponse{}
-	h := &handle{Handle: c.node.Node}
+	h := &handle{Handle: c.node.Node, node: c.node}
 	if n, ok := c.node.Node.(fusefs.NodeOpener); ok {
 		opened, err := n.Open(ctx, r, s)
 		if err != nil {

@@ -20,6 +20,7 @@ type handle struct {
 	isRead  bool   // all is there
 	version uint64 // of the directory in all
 	caching bool   // the kernel keeps the listing that it reads here
+	listing *encoded
 }
 
 // handles is what is open. No number is ever used again.

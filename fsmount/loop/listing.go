@@ -30,12 +30,12 @@ type listing struct {
 	isKept  bool // it may have something
 	version uint64
 	made    time.Time
+	read    *encoded // the latest that a handle has read and not let go of
 }
 
 // openDir decides whether the kernel may use the listing that it has, or keep
 // another.
 func (c *call) openDir(h *handle, s *fuse.OpenResponse) {
-	h.node = c.node
 	dir, ok := c.node.Node.(KeptDirectory)
 	if !ok {
 		return
@@ -79,13 +79,26 @@ func (l *listing) keep(version uint64, made time.Time) {
 
 // closeDir ends a handle of a directory.
 func (c *call) closeDir() {
-	if !c.handle.caching {
+	h := c.handle
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.dropListing()
+	if !h.caching {
 		return
 	}
-	l := c.loop.nodes.listing(c.handle.node)
+	l := c.loop.nodes.listing(h.node)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.caching--
+}
+
+// dropListing lets go of the listing that the handle has read. The caller holds
+// its lock.
+func (c *call) dropListing() {
+	if h := c.handle; h.listing != nil {
+		c.loop.nodes.listing(h.node).drop(h.listing, &c.loop.listings)
+		h.listing, h.all, h.isRead = nil, nil, false
+	}
 }
 
 // listing is what the kernel may have of the listing of a node.
@@ -127,7 +140,12 @@ func (c *call) readDir(ctx context.Context, r *fuse.ReadRequest) (func(), error)
 		if err != nil {
 			return nil, err
 		}
-		h.all, h.isRead = encode(entries), true
+		c.dropListing()
+		held, err := c.loop.nodes.listing(h.node).hold(encode(entries), &c.loop.listings)
+		if err != nil {
+			return nil, err
+		}
+		h.listing, h.all, h.isRead = held, held.bytes, true
 		if h.caching {
 			c.loop.nodes.listing(h.node).keep(h.version, made)
 		}

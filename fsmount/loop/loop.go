@@ -57,6 +57,7 @@ type Loop struct {
 	nodes    nodes
 	handles  handles
 	requests requests
+	listings listings
 
 	readers atomic.Int32 // changed under mu
 	idle    atomic.Int32 // readers that wait for a request
@@ -75,6 +76,7 @@ func New(conn *fuse.Conn, fs fusefs.FS, isKilled func(tid uint32) bool, log *slo
 	l := &Loop{conn: conn, device: deviceOf(conn), fs: fs, log: log, over: make(chan struct{})}
 	l.nodes.init()
 	l.handles.init()
+	l.listings.max = maxListings
 	l.requests.init(isKilled)
 	// Stopped, until a reader sets it: it begins readers, which use it.
 	l.late = time.AfterFunc(time.Hour, l.relieve)

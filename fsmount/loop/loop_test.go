@@ -190,3 +190,62 @@ func TestLongReads(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// testDir is a directory of so many names.
+type testDir struct {
+	testNode
+	names int
+}
+
+func (d *testDir) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
+	return make([]fuse.Dirent, d.names), nil
+}
+
+func TestListingsAreLimited(t *testing.T) {
+	l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+	require.Equal(t, maxListings, l.listings.max)
+	const header = 24 // bytes of an entry without a name
+	l.listings.max = 10 * header
+	open := func(dir *testDir) (call, fuse.HandleID) {
+		c := call{loop: l, node: &node{Node: dir}}
+		_, err := c.open(t.Context(), &fuse.OpenRequest{Dir: true})
+		require.NoError(t, err)
+		c.handle = l.handles.get(l.handles.last)
+		return c, l.handles.last
+	}
+	read := func(c call, off int64) error {
+		_, err := c.readDir(t.Context(), &fuse.ReadRequest{Dir: true, Offset: off, Size: 4096})
+		return err
+	}
+	release := func(c call, id fuse.HandleID) {
+		require.NoError(t, c.release(t.Context(), &fuse.ReleaseRequest{Handle: id}))
+	}
+	long := &testDir{names: 6}
+	one, first := open(long)
+	require.NoError(t, read(one, 0))
+	same := one
+	_, err := same.open(t.Context(), &fuse.OpenRequest{Dir: true})
+	require.NoError(t, err)
+	second := l.handles.last
+	same.handle = l.handles.get(second)
+	require.NoError(t, read(same, 0), "it is the same listing")
+	require.Equal(t, 6*header, l.listings.size)
+
+	other, third := open(&testDir{names: 5})
+	require.Equal(t, syscall.ENOMEM, read(other, 0))
+	require.NoError(t, read(one, 2*header), "what is being read goes on")
+	release(one, first)
+	require.Equal(t, syscall.ENOMEM, read(other, 0), "another reads it still")
+	long.names = 4
+	require.NoError(t, read(same, 0), "it is made anew")
+	require.Equal(t, 4*header, l.listings.size)
+	require.NoError(t, read(other, 0))
+	release(same, second)
+	release(other, third)
+	require.Zero(t, l.listings.size)
+
+	alone, fourth := open(&testDir{names: 100})
+	require.NoError(t, read(alone, 0), "one alone may be of any length")
+	release(alone, fourth)
+	require.Zero(t, l.listings.size)
+}
