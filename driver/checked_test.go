@@ -46,7 +46,7 @@ func TestCheckedKeepsRandomWriter(t *testing.T) {
 }
 
 func TestSpaceUnsupported(t *testing.T) {
-	for _, d := range []driver.Driver{memdriver.New(), core{memdriver.New()}} {
+	for _, d := range []driver.Driver{driver.Checked(core{memdriver.New()}), core{memdriver.New()}} {
 		_, err := driver.SpaceOf(t.Context(), d)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 	}

@@ -121,6 +121,16 @@ func (h *handle) has(r *fuse.ReadRequest) bool {
 	return h.isRead && !(r.Dir && r.Offset == 0)
 }
 
+// isBusy reports whether a READ of the handle goes on: the kernel need not wait
+// for one whose maker was killed.
+func (h *handle) isBusy() bool {
+	isFree := h.mu.TryLock()
+	if isFree {
+		h.mu.Unlock()
+	}
+	return !isFree
+}
+
 // readDir answers from the listing that is made when reading begins, and anew
 // when it goes back to the beginning.
 func (c *call) readDir(ctx context.Context, r *fuse.ReadRequest) (func(), error) {

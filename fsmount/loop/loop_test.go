@@ -109,7 +109,7 @@ func TestInterruptMeetsOnlyItsRequest(t *testing.T) {
 
 func TestEndOfTheConnectionIsNoError(t *testing.T) {
 	for err, want := range map[error]error{io.EOF: nil, syscall.ECONNABORTED: nil, syscall.EIO: syscall.EIO} {
-		l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+		l := New(&fuse.Conn{}, nil, nil, slog.New(slog.DiscardHandler))
 		l.finish(err)
 		l.finish(syscall.EBADF) // of another reader
 		<-l.over
@@ -120,7 +120,7 @@ func TestEndOfTheConnectionIsNoError(t *testing.T) {
 // Before the root has its number nobody may read a request.
 func TestNoReaderBeforeServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+		l := New(&fuse.Conn{}, nil, nil, slog.New(slog.DiscardHandler))
 		time.Sleep(100 * lateAnswer)
 		synctest.Wait()
 		require.Zero(t, l.readers.Load())
@@ -128,10 +128,10 @@ func TestNoReaderBeforeServing(t *testing.T) {
 }
 
 func TestReadersAreLimited(t *testing.T) {
-	l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
-	l.readers = maxReaders
+	l := New(&fuse.Conn{}, nil, nil, slog.New(slog.DiscardHandler))
+	l.readers.Store(maxReaders)
 	l.relieve() // one more would read from no connection
-	require.Equal(t, maxReaders, l.readers)
+	require.EqualValues(t, maxReaders, l.readers.Load())
 }
 
 // openNode counts how often it is opened, and answers READ.
@@ -156,7 +156,7 @@ func (n *openNode) Read(_ context.Context, req *fuse.ReadRequest, resp *fuse.Rea
 }
 
 func TestHandlesAreLimited(t *testing.T) {
-	l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+	l := New(&fuse.Conn{}, nil, nil, slog.New(slog.DiscardHandler))
 	require.Equal(t, maxHandles, l.handles.max)
 	l.handles.max = 3
 	n := &openNode{}
@@ -202,7 +202,7 @@ func (d *testDir) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 }
 
 func TestListingsAreLimited(t *testing.T) {
-	l := New(nil, nil, nil, slog.New(slog.DiscardHandler))
+	l := New(&fuse.Conn{}, nil, nil, slog.New(slog.DiscardHandler))
 	require.Equal(t, maxListings, l.listings.max)
 	const header = 24 // bytes of an entry without a name
 	l.listings.max = 10 * header

@@ -43,7 +43,7 @@ func (c *call) isQuick() bool {
 		return !ok || c.isQuickFor(c.handle.Handle)
 	case *fuse.ReleaseRequest:
 		_, ok := c.handle.Handle.(fusefs.HandleReleaser)
-		return !ok || c.isQuickFor(c.handle.Handle)
+		return !ok && !c.handle.isBusy() || c.isQuickFor(c.handle.Handle)
 	}
 	return false
 }
