@@ -51,6 +51,18 @@ func TestBrowsing(t *testing.T) {
 				last = number
 			}
 		}},
+		{"repositories can be called like parts of others, of the store too", func(t *testing.T, r *repo) {
+			r.pushed(t, "image", "v1")
+			names := []string{"blobs", "layers", "manifests", "sha256", "tags", "uploads", "v1"}
+			for _, name := range names {
+				inner := r.mount.named(t, r.name+"/"+name)
+				inner.ok(t, `mkdir "$R"`)
+				inner.requireTag(t, "v1", inner.pushed(t, name, "v1").manifest)
+			}
+			require.Equal(t, "_blobs\n_manifests\n_tags\n"+strings.Join(names, "\n"), r.ok(t, `LC_ALL=C ls "$R"`))
+			require.Equal(t, "v1", r.ok(t, `ls "$R/_tags"`))
+			r.fails(t, "", `mkdir "$R/_sub"`)
+		}},
 		{"a directory can be a namespace and a repository", func(t *testing.T, r *repo) {
 			r.pushed(t, "image", "v1")
 			inner := r.mount.named(t, r.name+"/inner")

@@ -192,6 +192,30 @@ func TestDriverErrors(t *testing.T) {
 	r.requireBlob(t, blob)
 }
 
+// What cannot be published makes closing fail, which most programs tell. Where
+// one does not, .registryfs/errors does.
+func TestClosingFails(t *testing.T) {
+	t.Parallel()
+	r := troubled(t, serveOptions{})
+	for _, script := range []string{
+		`cp "$1" "$R/_blobs/sha256/$2"`, `cat "$1" > "$R/_blobs/sha256/$2"`, `tee "$R/_blobs/sha256/$2" < "$1" > /dev/null`,
+		`dd if="$1" of="$R/_blobs/sha256/$2" status=none`, `cp "$1" "$R/_blobs/name"`, `rsync "$1" "$R/_blobs/sha256/$2"`,
+		`install "$1" "$R/_blobs/name"`, `tar -C "$W" -cf - "$(basename "$1")" | tar -C "$R/_blobs" -xf -`,
+	} {
+		f := r.random(t, "f", 50_000)
+		r.meet(t, "error", `^movenew `)
+		r.isIOError(t, script, f.path, f.hex)
+		require.Equal(t, "sha256", r.ok(t, `ls "$R/_blobs"; ls "$R/_blobs/sha256"`))
+		r.calm(t)
+	}
+	r.meet(t, "error", `^movenew `)
+	r.ok(t, `echo content > "$R/_blobs/builtin"`)
+	r.met(t)
+	r.calm(t)
+	r.errorsSay(t, "close", "/"+r.name+"/_blobs/builtin", "input/output error")
+	r.isGone(t, r.dir()+"/_blobs/builtin")
+}
+
 // What is not what was stored is never shown, nor remembered.
 func TestFlippedReads(t *testing.T) {
 	t.Parallel()

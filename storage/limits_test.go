@@ -122,3 +122,40 @@ func TestResidentContentIsLimited(t *testing.T) {
 	require.NoError(t, open(1).Close())
 	require.Equal(t, others, taken.Load())
 }
+
+// Indexes that name each other can only be forged: nothing follows them.
+func TestIndexesThatNameEachOther(t *testing.T) {
+	d := memdriver.New()
+	reg, err := Open(t.Context(), d, Options{Create: true, AllowDelete: true})
+	require.NoError(t, err)
+	repo, err := reg.Repository("app")
+	require.NoError(t, err)
+	names := []digest.Digest{digest.FromBytes([]byte("one")), digest.FromBytes([]byte("other"))}
+	content := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%[1]q,"manifests":[{"mediaType":%[1]q,"digest":%q,"size":%[4]d},{"mediaType":%[1]q,"digest":%[3]q,"size":%[4]d}]}`,
+		manifest.MediaTypeOCIIndex, names[0], names[1], 1000)
+	for _, name := range names {
+		require.NoError(t, d.PutContent(t.Context(), blobPath(name), content))
+		require.NoError(t, links{d, revisionsPath("app")}.put(t.Context(), name, name))
+		require.NoError(t, putLink(t.Context(), d, currentPath(tagPath("app", name.Encoded()[:8])), name))
+	}
+	require.ErrorIs(t, repo.Tags().Tag(t.Context(), "v1", names[0]), ErrCorrupt)
+	copied, err := reg.Repository("copied")
+	require.NoError(t, err)
+	_, err = copied.Manifests().Mount(t.Context(), repo, names[0])
+	require.ErrorIs(t, err, ErrCorrupt)
+	for _, untagged := range []bool{false, true} {
+		_, err = reg.(Collector).Collect(t.Context(), CollectOptions{Offline: true, Untagged: untagged}, func(c Collected) {
+			require.Equal(t, CollectDamage, c.Kind, "%+v", c)
+		})
+		require.NoError(t, err)
+	}
+	damaged := map[string]bool{}
+	_, err = reg.(Checker).Check(t.Context(), CheckOptions{}, func(f Finding) {
+		require.True(t, f.Damage, "%+v", f)
+		damaged[f.Path] = true
+	})
+	require.NoError(t, err)
+	for _, name := range names {
+		require.True(t, damaged[blobPath(name)])
+	}
+}

@@ -41,7 +41,7 @@ func (r *registry) PurgeUploads(ctx context.Context, o PurgeOptions) ([]PurgedUp
 			return nil, err
 		}
 	}
-	before := time.Now().Add(-o.OlderThan)
+	before := r.clock.Now().Add(-o.OlderThan)
 	var purged []PurgedUpload
 	var failed []error
 	err := Walk(ctx, r, func(name string) error {

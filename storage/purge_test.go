@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"registryfs/digest"
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
@@ -356,5 +357,39 @@ func TestPurgeUnderEndedContext(t *testing.T) {
 		_, err := reg.(storage.Purger).PurgeUploads(ctx, storage.PurgeOptions{OlderThan: week})
 		require.ErrorIs(t, err, context.Canceled)
 		require.True(t, strings.HasPrefix(tree(t, d)[path.Join(repos, "app/_uploads", id, "startedat")], "2015"))
+	})
+}
+
+// An upload's age is by the wall clock. However that is set, what somebody
+// writes stays, and what was begun in a time to come is young.
+func TestPurgeOnceTheClockIsSet(t *testing.T) {
+	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
+		create(t, d)
+		clock := newClock()
+		reg := openRegistry(t, d, storage.Options{Clock: clock})
+		blobs := repository(t, reg, "app").Blobs()
+		var uploads []storage.Upload
+		for range 2 {
+			u, err := blobs.Create(t.Context())
+			require.NoError(t, err)
+			_, err = u.Write([]byte("content"))
+			require.NoError(t, err)
+			uploads = append(uploads, u)
+		}
+		require.NoError(t, uploads[0].Close())
+		purged := func() []string {
+			t.Helper()
+			purged, err := reg.(storage.Purger).PurgeUploads(t.Context(), storage.PurgeOptions{OlderThan: week})
+			require.NoError(t, err)
+			return ids(purged)
+		}
+		clock.set(-2 * week)
+		require.Empty(t, purged())
+		clock.set(2*week + 24*time.Hour)
+		require.Empty(t, purged(), "a day is not a week")
+		clock.set(week)
+		require.Equal(t, []string{uploads[0].ID()}, purged())
+		_, err := uploads[1].Commit(t.Context(), storage.Descriptor{Digest: digest.FromBytes([]byte("content"))})
+		require.NoError(t, err)
 	})
 }

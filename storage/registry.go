@@ -29,7 +29,7 @@ type registry struct {
 	seed    maphash.Seed
 	tags    [lockStripes]sync.RWMutex // by repository: a tag's move is one step for readers
 	refs    [lockStripes]sync.RWMutex // by repository: see refsLock
-	emptied atomic.Int64              // unix time of the last look through the trash
+	emptied atomic.Pointer[stamp]     // the last look through the trash, or nil
 }
 
 var _ Registry = (*registry)(nil)

@@ -26,8 +26,8 @@ func (r *registry) discard(ctx context.Context, dir, name string) error {
 	if _, err := r.moveToTrash(ctx, dir, name); err != nil {
 		return err
 	}
-	now := time.Now()
-	if last := r.emptied.Load(); now.Unix()-last < int64(trashPause/time.Second) || !r.emptied.CompareAndSwap(last, now.Unix()) {
+	now, last := r.now(), r.emptied.Load()
+	if last != nil && now.since(*last) < trashPause || !r.emptied.CompareAndSwap(last, &now) {
 		return nil
 	}
 	if err := r.emptyTrash(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registryfs/driver"
+	"registryfs/storage"
 )
 
 const trash = "/registryfs/trash"
@@ -68,5 +69,31 @@ func TestTrashIsEmptied(t *testing.T) {
 		require.Len(t, left, 3)
 		require.Contains(t, left, "not-ours")
 		require.True(t, slices.ContainsFunc(left, func(s string) bool { return s[len(s)-5:] == "young" }), left)
+	})
+}
+
+// Whoever sets the clock neither shortens nor lengthens the day.
+func TestTrashOnceTheClockIsSet(t *testing.T) {
+	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
+		create(t, d)
+		clock := newClock()
+		repo := repository(t, openRegistry(t, d, storage.Options{Clock: clock}), "app")
+		entries := func() []string {
+			t.Helper()
+			push(t, repo, "one", "tag")
+			require.NoError(t, repo.Tags().Untag(t.Context(), "tag"))
+			entries, err := d.List(t.Context(), trash)
+			require.NoError(t, err)
+			return entries
+		}
+		first := entries()
+		clock.set(48 * time.Hour)
+		clock.pass(2 * time.Hour) // or nobody would look
+		require.Len(t, entries(), 2)
+		clock.set(-96 * time.Hour)
+		clock.pass(23 * time.Hour)
+		left := entries()
+		require.Len(t, left, 2)
+		require.NotContains(t, left, first[0])
 	})
 }

@@ -21,7 +21,7 @@ func createUpload(ctx context.Context, repo *repository, set links) (*upload, er
 	if err := repo.prepare(ctx); err != nil {
 		return nil, err
 	}
-	u := &upload{repo: repo, links: set, id: uuid.NewString(), started: time.Now().UTC().Truncate(time.Second)}
+	u := &upload{repo: repo, links: set, id: uuid.NewString(), started: repo.registry.clock.Now().UTC().Truncate(time.Second)}
 	d := repo.registry.driver
 	startedAt := []byte(u.started.Format(time.RFC3339))
 	if err := driver.Unsynced(d).PutContent(ctx, uploadStartedPath(repo.name, u.id), startedAt); err != nil {
