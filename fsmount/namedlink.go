@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,41 +41,41 @@ var (
 	_ fusefs.NodeReadlinker = (*namedLink)(nil)
 	_ fusefs.NodeForgetter  = (*namedLink)(nil)
 	_ loop.EntryValider     = (*namedLink)(nil)
+	_ loop.Known            = (*namedLink)(nil)
 )
 
-// namedLinks is the symlinks that the kernel knows, by name, until it forgets
-// them.
+// namedLinks is the symlinks that the kernel knows, by name. Where it knows
+// several, of which it has replaced all but one, the last counts.
 type namedLinks struct {
 	mu     sync.Mutex
-	byName map[placeName]*namedLink
+	byName map[placeName][]*namedLink
 }
 
-func newNamedLinks() *namedLinks { return &namedLinks{byName: map[placeName]*namedLink{}} }
+func newNamedLinks() *namedLinks { return &namedLinks{byName: map[placeName][]*namedLink{}} }
 
 // namedLink is the node of a name.
 func (f *fileSystem) namedLink(p place, name string) *namedLink {
 	at := placeName{p, name}
 	f.links.mu.Lock()
 	defer f.links.mu.Unlock()
-	l := f.links.byName[at]
-	if l == nil {
-		l = &namedLink{fs: f, at: at}
-		f.links.byName[at] = l
+	if known := f.links.byName[at]; len(known) > 0 {
+		return known[len(known)-1]
 	}
-	return l
+	return &namedLink{fs: f, at: at}
 }
 
-// rename gives a link another name; what had that name is no longer found.
+// rename gives a link another name.
 func (ls *namedLinks) rename(from, to placeName) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	l := ls.byName[from]
-	if l == nil || from == to {
+	if from == to {
 		return
 	}
+	for _, l := range ls.byName[from] {
+		l.at = to
+		ls.byName[to] = append(ls.byName[to], l)
+	}
 	delete(ls.byName, from)
-	ls.byName[to] = l
-	l.at = to
 }
 
 // name is what the link is called now.
@@ -84,12 +85,22 @@ func (l *namedLink) name() placeName {
 	return l.at
 }
 
+// Known makes the link one that is renamed when its name is.
+func (l *namedLink) Known() {
+	l.fs.links.mu.Lock()
+	defer l.fs.links.mu.Unlock()
+	l.fs.links.byName[l.at] = append(l.fs.links.byName[l.at], l)
+}
+
 func (l *namedLink) Forget() {
 	l.fs.links.mu.Lock()
 	defer l.fs.links.mu.Unlock()
-	if l.fs.links.byName[l.at] == l {
+	left := slices.DeleteFunc(l.fs.links.byName[l.at], func(other *namedLink) bool { return other == l })
+	if len(left) == 0 {
 		delete(l.fs.links.byName, l.at)
+		return
 	}
+	l.fs.links.byName[l.at] = left
 }
 
 // EntryValid is that of a tag where it is one: what is of the mount alone can

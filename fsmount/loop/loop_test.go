@@ -23,6 +23,7 @@ func TestNodesHaveOneNumberWhileTheyAreKnown(t *testing.T) {
 	require.NotEqual(t, fuse.RootID, first)
 	require.Equal(t, first, ns.save(a))
 	require.NotEqual(t, first, ns.save(b))
+	require.Equal(t, 1, a.known)
 
 	ns.forget(first, 1)
 	require.Zero(t, a.forgotten)
@@ -39,6 +40,7 @@ func TestNodesHaveOneNumberWhileTheyAreKnown(t *testing.T) {
 
 	again := ns.save(a)
 	require.Greater(t, again, first, "no number is used again")
+	require.Equal(t, 2, a.known)
 	ns.forget(fuse.RootID, 100)
 	require.NotNil(t, ns.get(fuse.RootID))
 }

@@ -7,6 +7,13 @@ import (
 	fusefs "bazil.org/fuse/fs"
 )
 
+// Known is a node that is told when the kernel comes to know it, as it is told
+// by Forget when the kernel does not any more. All nodes wait for either: they
+// must not call the loop.
+type Known interface {
+	Known()
+}
+
 // node is a node that the kernel knows.
 type node struct {
 	fusefs.Node
@@ -52,6 +59,11 @@ func (ns *nodes) save(found fusefs.Node) fuse.NodeID {
 		ns.last++
 		n = &node{Node: found, id: ns.last}
 		ns.insert(n)
+		// Under the lock, as Forget is: a node may be found once more while it
+		// is being forgotten.
+		if k, ok := found.(Known); ok {
+			k.Known()
+		}
 	}
 	n.lookups++
 	return n.id
@@ -78,19 +90,17 @@ func (ns *nodes) idOf(n fusefs.Node) (fuse.NodeID, bool) {
 // forget takes back lookups of a node, and tells it when none are left.
 func (ns *nodes) forget(id fuse.NodeID, lookups uint64) {
 	ns.mu.Lock()
+	defer ns.mu.Unlock()
 	n := ns.byID[id]
 	if n == nil || id == fuse.RootID {
-		ns.mu.Unlock()
 		return
 	}
-	n.lookups -= min(lookups, n.lookups)
-	gone := n.lookups == 0
-	if gone {
-		delete(ns.byID, id)
-		delete(ns.byNode, n.Node)
+	if n.lookups -= min(lookups, n.lookups); n.lookups > 0 {
+		return
 	}
-	ns.mu.Unlock()
-	if f, ok := n.Node.(fusefs.NodeForgetter); ok && gone {
+	delete(ns.byID, id)
+	delete(ns.byNode, n.Node)
+	if f, ok := n.Node.(fusefs.NodeForgetter); ok {
 		f.Forget()
 	}
 }
