@@ -254,8 +254,9 @@ func TestPanicIsAnError(t *testing.T) {
 
 func TestLateAnswersHoldUpNobody(t *testing.T) {
 	m := mount(t)
-	m.sh(t, `for i in $(seq 20); do cat blocked-$i > /dev/null & done
-		until [ "$(cat counts | grep -o 'lookup blocked' | wc -l)" = 20 ]; do :; done
+	// More than there are readers.
+	m.sh(t, `for i in $(seq 100); do cat blocked-$i > /dev/null & done
+		until [ "$(cat counts | grep -o 'lookup blocked' | wc -l)" = 100 ]; do :; done
 		cat release; wait`)
 }
 
