@@ -100,12 +100,11 @@ func TestRemovalFreesMemory(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, writer.Start())
 	t.Cleanup(func() { _ = writer.Process.Kill(); _ = writer.Wait() })
-	shell(t, `until [ "$(stat -c %s "$1/_blobs/layer" || :)" = "$2" ]; do sleep 0.01; done`, app, itoa(half))
+	shell(t, `until [ "$(stat -c %s "$1"/_uploads/* || :)" = "$2" ]; do sleep 0.01; done`, app, itoa(half))
 	require.NoError(t, writer.Process.Kill())
 	_ = writer.Wait()
-	shell(t, `until [ "$(ls "$1/_uploads" | wc -l)" = 1 ]; do sleep 0.01; done`, app)
 	refuses(t, mnt, "No space left on device", `cp "$1" "_blobs/sha256/$2"`, layer, hex)
-	shell(t, `rm "$1"/_uploads/*`, app)
+	shell(t, `until rm "$1"/_uploads/*; do sleep 0.01; done`, app) // once it is released
 	_, free := statfs(t, mnt)
 	require.InDelta(t, before, free, 16<<10)
 	shell(t, `cp "$1" "$2/_blobs/sha256/$3"; sha256sum --quiet --strict -c - <<-end
