@@ -49,7 +49,10 @@ type checkedWriter struct {
 	ended  atomic.Bool
 }
 
-var _ Writer = (*checkedWriter)(nil)
+var (
+	_ Writer        = (*checkedWriter)(nil)
+	_ HeldCommitter = (*checkedWriter)(nil)
+)
 
 // checkWriter wraps w and keeps it a RandomWriter if it is one.
 func checkWriter(c *checked, path string, w Writer) Writer {
@@ -89,13 +92,25 @@ func (w *checkedWriter) Cancel(ctx context.Context) error {
 }
 
 func (w *checkedWriter) Commit(ctx context.Context) error {
+	return w.commit(ctx, func() error { return w.inner.Commit(ctx) })
+}
+
+func (w *checkedWriter) CommitHeld(ctx context.Context) (release func() error, err error) {
+	err = w.commit(ctx, func() (err error) {
+		release, err = CommitHeld(ctx, w.inner)
+		return err
+	})
+	return release, err
+}
+
+func (w *checkedWriter) commit(ctx context.Context, do func() error) error {
 	if w.ended.Load() {
 		return w.wrap("commit", ErrClosed)
 	}
 	if err := ctx.Err(); err != nil {
 		return w.wrap("commit", err)
 	}
-	if err := w.inner.Commit(ctx); err != nil {
+	if err := do(); err != nil {
 		return w.wrap("commit", err)
 	}
 	w.ended.Store(true)

@@ -30,6 +30,7 @@ type registry struct {
 	tags    [lockStripes]sync.RWMutex // by repository: a tag's move is one step for readers
 	refs    [lockStripes]sync.RWMutex // by repository: see refsLock
 	emptied atomic.Pointer[stamp]     // the last look through the trash, or nil
+	commits sync.Map                  // the ids of uploads that are being committed here
 }
 
 var _ Registry = (*registry)(nil)

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding"
 	"encoding/json"
@@ -14,10 +15,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"registryfs/digest"
 	"registryfs/driver"
+	"registryfs/driver/drivertest"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
 )
@@ -336,5 +339,44 @@ func TestResumeAfterStockRegistry(t *testing.T) {
 		_, err = u.Commit(t.Context(), storage.Descriptor{Digest: digest.FromBytes(content)})
 		require.NoError(t, err)
 		require.Equal(t, content, readAll(t, repo, digest.FromBytes(content)))
+	})
+}
+
+// Who resumes an upload that is being committed would write to the blob.
+func TestNobodyResumesWhatIsBeingCommitted(t *testing.T) {
+	onDrivers(t, func(t *testing.T, d driver.Driver, _ string) {
+		create(t, d)
+		other := repository(t, again(t, d), "app").Blobs() // of another process
+		var blobs storage.BlobStore
+		var id string
+		met := map[string]bool{}
+		hooks := drivertest.Hooks{Before: func(ctx context.Context, call string) error {
+			op, _, _ := strings.Cut(call, " ")
+			if id == "" || met[op] || op != "commit" && op != "movenew" && op != "delete" {
+				return nil
+			}
+			met[op] = true
+			_, err := blobs.Resume(ctx, id)
+			assert.ErrorIs(t, err, storage.ErrUploadBusy, call)
+			if op != "delete" { // there is nothing any more that they share
+				_, err = other.Resume(ctx, id)
+				assert.ErrorIs(t, err, storage.ErrUploadBusy, call)
+			}
+			return nil
+		}}
+		blobs = repository(t, again(t, hooks.Wrap(d)), "app").Blobs()
+		for range 2 { // the second finds the blob there
+			u, err := blobs.Create(t.Context())
+			require.NoError(t, err)
+			_, err = u.Write([]byte("content"))
+			require.NoError(t, err)
+			id = u.ID()
+			clear(met)
+			_, err = u.Commit(t.Context(), storage.Descriptor{Digest: digest.FromBytes([]byte("content"))})
+			require.NoError(t, err)
+			require.True(t, met["commit"] && met["delete"])
+			_, err = other.Resume(t.Context(), id)
+			require.ErrorIs(t, err, storage.ErrUploadUnknown)
+		}
 	})
 }

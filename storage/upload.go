@@ -234,11 +234,16 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 	// From here on the upload is ended; what is not published is left for
 	// Resume.
 	u.ended = true
-	if err := u.writer.Commit(ctx); err != nil {
+	r := u.repo.registry
+	r.commits.Store(u.id, true)
+	defer r.commits.Delete(u.id)
+	release, err := driver.CommitHeld(ctx, u.writer)
+	if err != nil {
 		u.writer.Close() // it is to go on holding nothing
 		return Descriptor{}, err
 	}
-	r := u.repo.registry
+	// Whoever resumed it before it is moved could write to what is published.
+	defer release()
 	if err := r.publish(ctx, uploadDataPath(u.repo.name, u.id), canonical); err != nil {
 		return Descriptor{}, err
 	}

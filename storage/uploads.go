@@ -52,6 +52,10 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 	if err != nil {
 		return nil, err
 	}
+	if _, isCommitted := repo.registry.commits.Load(id); isCommitted {
+		// Its data is a blob by now: this is another file.
+		return nil, errors.Join(ErrUploadBusy, w.Cancel(ctx))
+	}
 	u := &upload{repo: repo, links: set, id: id, started: info.StartedAt, writer: w, resumed: true, size: w.Size(), pos: atEnd}
 	digester, err := repo.loadState(ctx, id, u.size)
 	u.hash.init(w, digester)

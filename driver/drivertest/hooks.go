@@ -239,6 +239,13 @@ func (w *hookedWriter) Commit(ctx context.Context) error {
 	return w.Writer.Commit(ctx)
 }
 
+func (w *hookedWriter) CommitHeld(ctx context.Context) (release func() error, err error) {
+	if err := w.h.Before(ctx, "commit "+w.path); err != nil {
+		return nil, err
+	}
+	return driver.CommitHeld(ctx, w.Writer)
+}
+
 type hookedRandomWriter struct {
 	*hookedWriter
 	random driver.RandomWriter

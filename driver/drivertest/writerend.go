@@ -69,6 +69,23 @@ func testWriterEnd(s *suite) {
 		require.NoError(t, writer(t, d, "/file", false).Commit(t.Context()))
 	})
 
+	s.test("HeldOnceCommitted", func(t *testing.T, d driver.Driver) {
+		w := writer(t, d, "/file", false)
+		write(t, w, "abc")
+		release, err := driver.CommitHeld(t.Context(), w)
+		require.NoError(t, err)
+		requireContent(t, d, "/file", "abc")
+		requirePathError(t, w.Close(), driver.ErrClosed)
+		require.NoError(t, d.Move(t.Context(), "/file", "/moved"))
+		if other, err := d.Writer(t.Context(), "/moved", true); err != nil {
+			requirePathError(t, err, driver.ErrBusy)
+		} else {
+			require.NoError(t, other.Close()) // the driver has no way to hold it
+		}
+		require.NoError(t, release())
+		require.NoError(t, writer(t, d, "/moved", true).Close())
+	})
+
 	s.test("OtherPathsAreNotBusy", func(t *testing.T, d driver.Driver) {
 		a, b := writer(t, d, "/dir/file", false), writer(t, d, "/dir/file2", false)
 		write(t, a, "a")

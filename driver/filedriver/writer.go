@@ -76,7 +76,10 @@ type writer struct {
 	err error
 }
 
-var _ driver.RandomWriter = (*writer)(nil)
+var (
+	_ driver.RandomWriter  = (*writer)(nil)
+	_ driver.HeldCommitter = (*writer)(nil)
+)
 
 // lock takes the file for this writer and makes sure that it is still the one
 // to write: before the lock another may have moved it away.
@@ -171,17 +174,27 @@ func (w *writer) Close() error {
 	return errors.Join(w.Sync(), w.release())
 }
 
-func (w *writer) Commit(context.Context) error {
-	if err := w.Sync(); err != nil {
+func (w *writer) Commit(ctx context.Context) error {
+	release, err := w.CommitHeld(ctx)
+	if err != nil {
 		return err
+	}
+	return release()
+}
+
+// CommitHeld goes on to hold the lock, which is on the file, whatever it is
+// called.
+func (w *writer) CommitHeld(context.Context) (release func() error, err error) {
+	if err := w.Sync(); err != nil {
+		return nil, err
 	}
 	switch named, err := w.named(); {
 	case err != nil:
-		return w.store.fault(err)
+		return nil, w.store.fault(err)
 	case !named:
-		return driver.ErrNotExist
+		return nil, driver.ErrNotExist
 	}
-	return w.release()
+	return w.release, nil
 }
 
 // Cancel removes the file while it is still locked.

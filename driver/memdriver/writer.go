@@ -15,7 +15,10 @@ type writer struct {
 	err     atomic.Pointer[error] // of the first write that failed
 }
 
-var _ driver.RandomWriter = (*writer)(nil)
+var (
+	_ driver.RandomWriter  = (*writer)(nil)
+	_ driver.HeldCommitter = (*writer)(nil)
+)
 
 // writer begins to write content. The caller holds the store's lock.
 func (s *store) writer(path string, c *content) *writer {
@@ -57,17 +60,24 @@ func (w *writer) Close() error {
 	return w.failed()
 }
 
-func (w *writer) Commit(context.Context) error {
-	if err := w.failed(); err != nil {
+func (w *writer) Commit(ctx context.Context) error {
+	release, err := w.CommitHeld(ctx)
+	if err != nil {
 		return err
+	}
+	return release()
+}
+
+func (w *writer) CommitHeld(context.Context) (release func() error, err error) {
+	if err := w.failed(); err != nil {
+		return nil, err
 	}
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	if !w.isNamed() {
-		return driver.ErrNotExist
+		return nil, driver.ErrNotExist
 	}
-	w.end()
-	return nil
+	return w.Close, nil
 }
 
 func (w *writer) Cancel(context.Context) error {
