@@ -146,7 +146,7 @@ func (c *checker) checkLink(ctx context.Context, set linkSet, d digest.Digest, e
 	switch {
 	case why == nil:
 	case isLost:
-		if c.report(ctx, f, c.putLinkAside(path.Dir(e.path))) {
+		if c.report(ctx, f, c.putLinkAside(set.links, d, target)) {
 			delete(found, d)
 		}
 	default:
@@ -184,13 +184,24 @@ func (c *checker) badLink(ctx context.Context, set linkSet, d digest.Digest, e e
 	if e.isFile() && e.info.Size == 0 {
 		f.Kind, f.Reason = FindingHalfWritten, "the link is empty"
 	}
-	if set.history || digest.IsCanonical(d) && c.content(ctx, d) == nil {
+	lost := error(ErrBlobUnknown)
+	switch {
+	case set.history:
+		lost = nil
+	case digest.IsCanonical(d):
+		lost = c.content(ctx, d)
+	}
+	switch {
+	case lost == nil:
 		if c.report(ctx, f, c.rewriteLink(set.links, d, e)) {
 			found[d] = nil
 		}
-		return
-	}
-	if c.report(ctx, f, c.putLinkAside(path.Dir(e.path))) {
-		delete(found, d)
+	case errors.Is(lost, ErrBlobUnknown), errors.Is(lost, ErrCorrupt):
+		if c.report(ctx, f, c.putLinkAside(set.links, d, "")) {
+			delete(found, d)
+		}
+	default:
+		f.Remedy = "its content cannot be looked at: " + lost.Error()
+		c.report(ctx, f, nil)
 	}
 }

@@ -86,23 +86,23 @@ func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry,
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case err != nil && !errors.Is(err, errNoLink) && !errors.Is(err, ErrCorrupt):
+		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
 	case current == nil, errors.Is(err, errNoLink):
 		f.Kind, f.Reason = FindingHalfWritten, "the tag has no value"
-		r.report(ctx, f, r.trashTag(tag))
+		r.report(ctx, f, r.trashTag(tag, ""))
 		return nil
 	case errors.Is(err, ErrCorrupt):
 		f.Kind, f.Reason = FindingCorrupt, err.Error()
 		if current.isFile() && current.info.Size == 0 {
 			f.Kind, f.Reason = FindingHalfWritten, "the value of the tag is empty"
 		}
-		fix := r.trashTag(tag)
+		fix := r.trashTag(tag, "")
 		if only, ok := r.onlyValue(history); ok && !current.info.IsDir {
 			fix = r.restoreTag(tag, only)
 		}
 		r.report(ctx, f, fix)
 		return nil
-	case err != nil:
-		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
 	}
 	switch why, ok := r.revisions[d]; {
 	case ok && why == nil:
@@ -135,7 +135,7 @@ func (r *repoCheck) checkUnlinked(ctx context.Context, tag entry, d digest.Diges
 		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
 	case !aside:
 		f.Kind, f.Reason = FindingDangling, "it names "+d.String()+", which the repository does not have"
-		r.report(ctx, f, r.trashTag(tag))
+		r.report(ctx, f, r.trashTag(tag, d))
 	}
 	return ctx.Err()
 }

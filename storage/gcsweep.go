@@ -234,7 +234,7 @@ func (c *collection) newest(ctx context.Context, p string) (time.Time, error) {
 		}
 		return nil
 	})
-	if errors.Is(err, driver.ErrInvalidPath) {
+	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) {
 		return time.Time{}, nil
 	}
 	return newest, err

@@ -183,7 +183,7 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	} else if by != "" {
 		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
 	}
-	names, err := m.repo.Tags().Lookup(ctx, d)
+	names, err := (&tags{m.repo}).named(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ var (
 	errByHand = errors.New("a symlink or a special file must be removed by hand")
 	// errUnread says that what seems not to be there may only not be seen.
 	errUnread = errors.New("something in the repository cannot be read")
+	// errReadsOtherwise says that what was found may have been a bad read.
+	errReadsOtherwise = errors.New("it reads otherwise now: check again")
 	// errNoContent says that there is not a single blob.
 	errNoContent = errors.New("the store has no content at all: is all of it mounted?")
 )
@@ -32,14 +34,26 @@ func (c *checker) putAside(p string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) { return c.move(ctx, p, layoutAside) }
 }
 
-// putLinkAside is putAside for the directory of a link whose content is lost.
-// Where all content is, nothing is lost but a mount.
-func (c *checker) putLinkAside(dir string) func(context.Context) (string, error) {
+// putLinkAside is putAside for the directory of a link that leads nowhere, also
+// when it is read again. Where all content is, nothing is lost but a mount.
+func (c *checker) putLinkAside(set links, d, was digest.Digest) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		if c.summary.Blobs == 0 {
 			return "", errNoContent
 		}
-		return c.move(ctx, dir, layoutAside)
+		target, err := set.get(ctx, d)
+		if err == nil {
+			if err = c.content(ctx, target); err == nil && d != target {
+				err = c.checkAlias(ctx, d, target)
+			}
+		}
+		switch {
+		case err == nil, target != was:
+			return "", errReadsOtherwise
+		case !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrBlobUnknown):
+			return "", err
+		}
+		return c.move(ctx, path.Dir(linkPath(set.dir, d)), layoutAside)
 	}
 }
 
@@ -109,10 +123,10 @@ func (c *checker) rewriteLink(set links, d digest.Digest, e entry) func(context.
 }
 
 // trashTag takes a tag away whose value is lost.
-func (r *repoCheck) trashTag(tag entry) func(context.Context) (string, error) {
+func (r *repoCheck) trashTag(tag entry, was digest.Digest) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		if r.unread[r.repo.name] {
-			return "", errUnread
+		if err := r.readsAs(ctx, tag, was); err != nil {
+			return "", err
 		}
 		dst, err := r.registry.moveToTrash(ctx, tag.path, path.Join(r.repo.name, tag.name))
 		return "moved the tag to " + dst, err
@@ -122,10 +136,26 @@ func (r *repoCheck) trashTag(tag entry) func(context.Context) (string, error) {
 // restoreTag gives a tag the only value that it has ever had.
 func (r *repoCheck) restoreTag(tag entry, d digest.Digest) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		if r.unread[r.repo.name] {
-			return "", errUnread
+		if err := r.readsAs(ctx, tag, ""); err != nil {
+			return "", err
 		}
 		return "set it to " + d.String() + ", its only value ever",
 			r.registry.driver.PutContent(ctx, currentPath(tag.path), []byte(d))
 	}
+}
+
+// readsAs makes sure that a tag has the value that it was found to have, or
+// still none.
+func (r *repoCheck) readsAs(ctx context.Context, tag entry, was digest.Digest) error {
+	if r.unread[r.repo.name] {
+		return errUnread
+	}
+	d, _, err := readLink(ctx, r.registry.driver, currentPath(tag.path))
+	switch {
+	case err != nil && !errors.Is(err, errNoLink) && !errors.Is(err, ErrCorrupt):
+		return err
+	case d != was:
+		return errReadsOtherwise
+	}
+	return nil
 }

@@ -235,6 +235,16 @@ func (t *tags) movable(ctx context.Context, tag string, to digest.Digest) error 
 }
 
 func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {
+	return t.lookup(ctx, d, func(_ string, value Tag, err error) (Tag, error) {
+		if errors.Is(err, ErrCorrupt) {
+			return value, nil
+		}
+		return value, err
+	})
+}
+
+// lookup is Lookup, and asks unless about tags that do not seem to name d.
+func (t *tags) lookup(ctx context.Context, d digest.Digest, unless func(tag string, value Tag, err error) (Tag, error)) ([]string, error) {
 	names, err := t.All(ctx)
 	if err != nil {
 		return nil, err
@@ -242,8 +252,11 @@ func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {
 	var found []string
 	for _, name := range names {
 		value, err := t.Get(ctx, name)
+		if value.Digest != d {
+			value, err = unless(name, value, err)
+		}
 		switch {
-		case errors.Is(err, ErrTagUnknown), errors.Is(err, ErrCorrupt):
+		case errors.Is(err, ErrTagUnknown):
 		case err != nil:
 			return nil, err
 		case value.Digest == d:
@@ -251,6 +264,32 @@ func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// named is Lookup for who removes d: a tag that named it once is read again if
+// it seems to name another, and must be readable.
+func (t *tags) named(ctx context.Context, d digest.Digest) ([]string, error) {
+	return t.lookup(ctx, d, func(tag string, value Tag, err error) (Tag, error) {
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return value, err
+		}
+		switch once, err := t.hasNamed(ctx, tag, d); {
+		case err != nil:
+			return value, err
+		case !once:
+			return value, nil
+		}
+		return t.Get(ctx, tag)
+	})
+}
+
+// hasNamed reports whether a tag names, or ever named, d.
+func (t *tags) hasNamed(ctx context.Context, tag string, d digest.Digest) (bool, error) {
+	_, err := t.driver().Stat(ctx, linkPath(indexPath(tagPath(t.repo.name, tag)), d))
+	if errors.Is(err, driver.ErrNotExist) || errors.Is(err, driver.ErrInvalidPath) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (t *tags) History(ctx context.Context, tag string) ([]digest.Digest, error) {
