@@ -23,9 +23,9 @@ type daemon struct {
 }
 
 // mount mounts a store on b.mnt and returns once that is done.
-func (b *bench) mount(ctx context.Context, store string) (*daemon, error) {
+func (b *bench) mount(ctx context.Context, store string, options ...string) (*daemon, error) {
 	d := &daemon{bench: b, ended: make(chan struct{})}
-	d.cmd = exec.Command(b.program, "mount", store, b.mnt)
+	d.cmd = exec.Command(b.program, append(append([]string{"mount"}, options...), store, b.mnt)...)
 	errs, err := d.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -6,12 +6,12 @@ import "context"
 // and begun anew where a row wants it cold.
 
 // remount mounts a store afresh: nothing of it is in the mount's caches.
-func (b *bench) remount(ctx context.Context, store string) error {
+func (b *bench) remount(ctx context.Context, store string, options ...string) error {
 	if err := b.unmount(ctx); err != nil {
 		return err
 	}
 	var err error
-	b.daemon, err = b.mount(ctx, store)
+	b.daemon, err = b.mount(ctx, store, options...)
 	return err
 }
 
