@@ -59,6 +59,15 @@ type result struct {
 	stdout, stderr string
 }
 
+// scriptPatience is patience for a script: whole runs give one fifty times more
+// to do.
+func scriptPatience() time.Duration {
+	if testing.Short() {
+		return patience
+	}
+	return 10 * patience
+}
+
 // sh runs a script, its arguments being $1, $2, …
 func (r *repo) sh(t *testing.T, script string, args ...string) result {
 	t.Helper()
@@ -68,7 +77,7 @@ func (r *repo) sh(t *testing.T, script string, args ...string) result {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
-	stuck := time.AfterFunc(patience, func() {
+	stuck := time.AfterFunc(scriptPatience(), func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = exec.Command("fusermount3", "-uz", r.mount.dir).Run()
 	})
