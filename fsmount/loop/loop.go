@@ -133,7 +133,10 @@ func (l *Loop) read() {
 		}
 		l.take(req)
 		if l.idle.Add(1) > idleReaders {
-			l.idle.Add(-1)
+			// Others may have counted on this one meanwhile.
+			if l.idle.Add(-1) == 0 {
+				l.late.Reset(lateAnswer)
+			}
 			return
 		}
 	}
