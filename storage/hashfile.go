@@ -16,7 +16,7 @@ const (
 	// pieceSize is the size in bytes of the pieces in which content is read to
 	// be verified.
 	pieceSize = 512 << 10
-	// piecesAhead is how many pieces an observer may be behind.
+	// piecesAhead is how many pieces reading may be ahead of hashing.
 	piecesAhead = 8
 )
 
