@@ -183,7 +183,8 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	} else if by != "" {
 		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
 	}
-	names, err := (&tags{m.repo}).named(ctx, d)
+	tags := &tags{m.repo}
+	names, err := tags.lookup(ctx, d, tags.surelyNames)
 	if err != nil {
 		return err
 	}

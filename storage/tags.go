@@ -235,52 +235,51 @@ func (t *tags) movable(ctx context.Context, tag string, to digest.Digest) error 
 }
 
 func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {
-	return t.lookup(ctx, d, func(_ string, value Tag, err error) (Tag, error) {
-		if errors.Is(err, ErrCorrupt) {
-			return value, nil
-		}
-		return value, err
-	})
+	return t.lookup(ctx, d, t.names)
 }
 
-// lookup is Lookup, and asks unless about tags that do not seem to name d.
-func (t *tags) lookup(ctx context.Context, d digest.Digest, unless func(tag string, value Tag, err error) (Tag, error)) ([]string, error) {
+// lookup is Lookup, by how it is told whether a tag names d.
+func (t *tags) lookup(ctx context.Context, d digest.Digest, isNamed func(context.Context, string, digest.Digest) (bool, error)) ([]string, error) {
 	names, err := t.All(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var found []string
 	for _, name := range names {
-		value, err := t.Get(ctx, name)
-		if value.Digest != d {
-			value, err = unless(name, value, err)
-		}
-		switch {
-		case errors.Is(err, ErrTagUnknown):
-		case err != nil:
+		named, err := isNamed(ctx, name, d)
+		if err != nil {
 			return nil, err
-		case value.Digest == d:
+		}
+		if named {
 			found = append(found, name)
 		}
 	}
 	return found, nil
 }
 
-// named is Lookup for who removes d: a tag that named it once is read again if
-// it seems to name another, and must be readable.
-func (t *tags) named(ctx context.Context, d digest.Digest) ([]string, error) {
-	return t.lookup(ctx, d, func(tag string, value Tag, err error) (Tag, error) {
-		if err != nil && !errors.Is(err, ErrCorrupt) {
-			return value, err
-		}
-		switch once, err := t.hasNamed(ctx, tag, d); {
-		case err != nil:
-			return value, err
-		case !once:
-			return value, nil
-		}
-		return t.Get(ctx, tag)
-	})
+// names reports whether a tag names d. What cannot be read names nothing.
+func (t *tags) names(ctx context.Context, tag string, d digest.Digest) (bool, error) {
+	value, err := t.Get(ctx, tag)
+	if errors.Is(err, ErrTagUnknown) || errors.Is(err, ErrCorrupt) {
+		return false, nil
+	}
+	return value.Digest == d, err
+}
+
+// surelyNames is names for who removes d: a tag that named it once is read again
+// if it seems to name another, and must be readable then.
+func (t *tags) surelyNames(ctx context.Context, tag string, d digest.Digest) (bool, error) {
+	if named, err := t.names(ctx, tag, d); named || err != nil {
+		return named, err
+	}
+	if once, err := t.hasNamed(ctx, tag, d); !once || err != nil {
+		return false, err
+	}
+	value, err := t.Get(ctx, tag)
+	if errors.Is(err, ErrTagUnknown) {
+		return false, nil
+	}
+	return value.Digest == d, err
 }
 
 // hasNamed reports whether a tag names, or ever named, d.
