@@ -126,10 +126,14 @@ func beneath(path, dir string) bool {
 // clearDead detaches dead mounts of ours from dir, and refuses any other mount.
 func clearDead(ctx context.Context, dir string) error {
 	for range maxStacked {
-		m, dead, err := mountAndLife(dir)
-		if err != nil || m == nil {
-			return err
+		m, err := mountAt(dir)
+		if err != nil {
+			return fmt.Errorf("list mounts: %w", err)
 		}
+		if m == nil {
+			return nil
+		}
+		dead := isDead(dir)
 		switch {
 		case !dead && m.FSType == fsType:
 			return fmt.Errorf("%s is a registryfs mount already (of %s): end it with registryfs unmount %s", dir, m.Source, dir)
@@ -145,15 +149,11 @@ func clearDead(ctx context.Context, dir string) error {
 	return fmt.Errorf("%s has more than %d dead mounts: clear them with umount -l", dir, maxStacked)
 }
 
-// mountAndLife returns the topmost mount at dir, or nil, and whether nobody serves it.
-func mountAndLife(dir string) (m *mountinfo.Info, dead bool, err error) {
-	m, err = mountAt(dir)
-	if err != nil {
-		return nil, false, fmt.Errorf("list mounts: %w", err)
-	}
-	// Unlike stat, statfs is never answered from the kernel's cache.
+// isDead reports whether nobody serves the mount at dir. Unlike stat, statfs is
+// never answered from the kernel's cache.
+func isDead(dir string) bool {
 	var st unix.Statfs_t
-	return m, errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN), nil
+	return errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN)
 }
 
 // detachDead detaches the mount at dir if it is still dead. Another of us may
@@ -166,8 +166,8 @@ func detachDead(ctx context.Context, dir string) error {
 		return err
 	}
 	defer lock.Close()
-	m, dead, err := mountAndLife(dir)
-	if err != nil || m == nil || !dead {
+	m, err := mountAt(dir)
+	if err != nil || m == nil || !isDead(dir) {
 		return err
 	}
 	return fusermount(ctx, "-uz", dir)

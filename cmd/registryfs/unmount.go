@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 )
 
 func unmountCommand() *cli.Command {
@@ -44,8 +42,7 @@ func unmount(ctx context.Context, arg string, note func(string)) error {
 		return fmt.Errorf("%s is a mount of %s, not of registryfs: use umount", arg, m.FSType)
 	}
 	daemons := findDaemons(m)
-	var st unix.Statfs_t
-	unseen := len(daemons) == 0 && !errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN)
+	unseen := len(daemons) == 0 && !isDead(dir)
 	if err := fusermount(ctx, "-u", dir); err != nil {
 		if strings.Contains(err.Error(), "busy") {
 			return fmt.Errorf("%s is busy: %s", arg, holders(dir))
