@@ -21,6 +21,9 @@ import (
 const (
 	// Subtype makes mounts show as fuse.registryfs in /proc/mounts.
 	Subtype = "registryfs"
+	// BlockedThreads is how many threads wait for requests while a mount has
+	// nothing to do.
+	BlockedThreads = loop.IdleReaders
 	// maxReadahead is the largest that the library's requests carry; unset it
 	// would be none.
 	maxReadahead = 128 << 10

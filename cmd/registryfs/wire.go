@@ -9,6 +9,7 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -76,7 +77,18 @@ func mount(ctx context.Context, src source, dir string, o mountOptions, logger *
 	if err != nil {
 		return nil, nil, errors.Join(mountError(dir, err, said.String()), claim.Close())
 	}
+	addProcessors()
 	return m, claim, nil
+}
+
+// addProcessors allows for the threads that wait in read(2) for requests. The Go
+// runtime counts each as running a goroutine until its monitor finds it there,
+// and where that leaves it no processor the monitor goes on looking every 20 µs.
+// A GOMAXPROCS of the environment holds.
+func addProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + fsmount.BlockedThreads)
+	}
 }
 
 // claimStore makes it known that a mount writes to a store.

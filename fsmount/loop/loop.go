@@ -36,8 +36,9 @@ import (
 )
 
 const (
-	// idleReaders is how many readers wait for requests.
-	idleReaders = 2
+	// IdleReaders is how many readers wait for requests, each of which keeps a
+	// thread in read(2).
+	IdleReaders = 2
 	// maxReaders bounds the readers that there are when answers are late.
 	maxReaders = 64
 	// lateAnswer is how long an answer may keep the last reader before there
@@ -92,7 +93,7 @@ func (l *Loop) Serve() error {
 		return err
 	}
 	l.nodes.addRoot(root)
-	for range idleReaders {
+	for range IdleReaders {
 		l.addReader()
 	}
 	<-l.over
@@ -132,7 +133,7 @@ func (l *Loop) read() {
 			l.late.Reset(lateAnswer)
 		}
 		l.take(req)
-		if l.idle.Add(1) > idleReaders {
+		if l.idle.Add(1) > IdleReaders {
 			// Others may have counted on this one meanwhile.
 			if l.idle.Add(-1) == 0 {
 				l.late.Reset(lateAnswer)
