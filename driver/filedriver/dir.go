@@ -62,32 +62,23 @@ func (s *store) makeParent(name string) (*os.File, string, error) {
 
 // makeDir opens a directory. It and its ancestors are made where they are
 // missing; what was made is durable.
-func (s *store) makeDir(path string) (*os.File, error) {
+func (s *store) makeDir(dir string) (*os.File, error) {
 	for {
-		dir, err := openDir(s.root, path)
-		if errors.Is(err, unix.ENOENT) {
+		found, err := openDir(s.root, dir)
+		if errors.Is(err, unix.ENOENT) && dir != "/" {
 			break
 		}
-		if err != nil || !s.making.await(path) {
-			return dir, err
+		if err != nil || !s.making.await(dir) {
+			return found, err
 		}
-		dir.Close() // it may not have lasted
+		found.Close() // it may not have lasted
 	}
-	dir, err := openDir(s.root, "/")
+	parent, err := s.makeDir(path.Dir(dir))
 	if err != nil {
 		return nil, err
 	}
-	at := ""
-	for name := range strings.SplitSeq(path[1:], "/") {
-		at += "/" + name
-		child, err := s.makeChild(dir, name, at)
-		dir.Close()
-		if err != nil {
-			return nil, err
-		}
-		dir = child
-	}
-	return dir, nil
+	defer parent.Close()
+	return s.makeChild(parent, path.Base(dir), dir)
 }
 
 // makeChild opens the directory name in dir, whose path is at, made where it is
