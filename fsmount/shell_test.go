@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -77,12 +78,17 @@ func (r *repo) sh(t *testing.T, script string, args ...string) result {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
+	var waits []byte
 	stuck := time.AfterFunc(scriptPatience(), func() {
+		// Who waits, and what the server does meanwhile: it says so and ends.
+		waits, _ = exec.Command("sh", "-c", `for p in $(pgrep -g "$1"); do tr "\0" " " </proc/$p/cmdline; echo; cat /proc/$p/stack; done`,
+			"sh", strconv.Itoa(cmd.Process.Pid)).CombinedOutput()
+		_ = r.mount.server.Process.Signal(syscall.SIGQUIT)
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = exec.Command("fusermount3", "-uz", r.mount.dir).Run()
 	})
 	_ = cmd.Wait()
-	require.True(t, stuck.Stop(), "this hangs: %s", script)
+	require.True(t, stuck.Stop(), "this hangs: %s\n%s", script, waits)
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
