@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -186,6 +187,20 @@ func TestAttributes(t *testing.T) {
 				require.Equal(t, r.ok(t, `df --output=size "$STORE" | tail -n 1`), r.ok(t, `df --output=size "$M" | tail -n 1`))
 				require.Positive(t, len(r.ok(t, `df --output=avail "$M" | tail -n 1 | tr -d ' 0'`)))
 			}
+		}},
+	})
+}
+
+func TestKeptListings(t *testing.T) {
+	onEach(t, serveOptions{AttrTimeout: time.Hour}, []mountCase{
+		{"a write that is refused makes a repository of a namespace", func(t *testing.T, r *repo) {
+			inner := r.mount.named(t, r.name+"/inner")
+			inner.ok(t, `mkdir "$R"`)
+			f, other := r.random(t, "f", 10), r.random(t, "other", 10)
+			inner.pushBlobs(t, f)
+			require.Equal(t, "inner", r.ok(t, `ls "$R"`))
+			r.fails(t, "Bad message", `cp "$1" "$R/_manifests/sha256/$2"`, other.path, f.hex)
+			require.Equal(t, "_blobs\n_manifests\n_tags\ninner", r.ok(t, `ls "$R"`))
 		}},
 	})
 }

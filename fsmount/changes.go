@@ -84,7 +84,9 @@ func (b watchedBlobs) Put(ctx context.Context, mediaType string, content []byte)
 	return b.BlobStore.Put(ctx, mediaType, content)
 }
 
+// Create begins the repository, too.
 func (b watchedBlobs) Create(ctx context.Context) (storage.Upload, error) {
+	defer b.repo.note()
 	return b.upload(b.BlobStore.Create(ctx))
 }
 
