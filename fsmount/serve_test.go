@@ -65,6 +65,11 @@ var roles = map[string]func(args []string) error{
 func TestMain(m *testing.M) {
 	role, ok := roles[os.Getenv(roleEnv)]
 	if !ok {
+		if signal.Ignored(os.Interrupt) {
+			// As what a shell starts in the background does; the programs of
+			// tests are to have what is usual.
+			signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+		}
 		os.Exit(m.Run())
 	}
 	if err := role(os.Args[1:]); err != nil {
