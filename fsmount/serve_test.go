@@ -65,10 +65,12 @@ var roles = map[string]func(args []string) error{
 func TestMain(m *testing.M) {
 	role, ok := roles[os.Getenv(roleEnv)]
 	if !ok {
-		if signal.Ignored(os.Interrupt) {
-			// As what a shell starts in the background does; the programs of
-			// tests are to have what is usual.
-			signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+		for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT} {
+			if signal.Ignored(s) {
+				// As what a shell starts in the background does; the programs
+				// of tests are to have what is usual.
+				signal.Notify(make(chan os.Signal, 1), s)
+			}
 		}
 		os.Exit(m.Run())
 	}
