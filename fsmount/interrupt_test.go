@@ -143,7 +143,7 @@ func TestTerminationAtEachStep(t *testing.T) {
 func TestWritersAreKilled(t *testing.T) {
 	rounds := 300
 	if testing.Short() {
-		rounds = 12
+		rounds = 6
 	}
 	const size = 4 << 20
 	programs := map[string]string{
