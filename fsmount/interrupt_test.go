@@ -181,6 +181,7 @@ func TestWritersAreKilled(t *testing.T) {
 				r.ok(t, `cd "$R/_uploads"; for id in $(ls); do cmp -n "$(stat -c %s $id)" "$id" "$1"; done`, f.path)
 				r.until(t, `cd "$R/_uploads"; for id in $(ls); do rm "$id"; done`)
 			}
+			r.ok(t, `cd "$R/_blobs/sha256"; for f in *; do echo "$f  $f"; done > "$W/sums"; sha256sum --quiet --strict -c "$W/sums"`)
 			have := strings.Fields(r.ok(t, `ls "$R/_blobs/sha256"`))
 			require.Subset(t, have, pushed)
 			require.Subset(t, begun, have, "no part of one is a blob")

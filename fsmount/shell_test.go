@@ -78,17 +78,20 @@ func (r *repo) sh(t *testing.T, script string, args ...string) result {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
-	var waits []byte
+	waits := make(chan []byte, 1)
 	stuck := time.AfterFunc(scriptPatience(), func() {
 		// Who waits, and what the server does meanwhile: it says so and ends.
-		waits, _ = exec.Command("sh", "-c", `for p in $(pgrep -g "$1"); do tr "\0" " " </proc/$p/cmdline; echo; cat /proc/$p/stack; done`,
+		who, _ := exec.Command("sh", "-c", `for p in $(pgrep -g "$1"); do tr "\0" " " </proc/$p/cmdline; echo; cat /proc/$p/stack; done`,
 			"sh", strconv.Itoa(cmd.Process.Pid)).CombinedOutput()
+		waits <- who
 		_ = r.mount.server.Process.Signal(syscall.SIGQUIT)
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = exec.Command("fusermount3", "-uz", r.mount.dir).Run()
 	})
 	_ = cmd.Wait()
-	require.True(t, stuck.Stop(), "this hangs: %s\n%s", script, waits)
+	if !stuck.Stop() {
+		require.Fail(t, "this hangs", "%s\n%s", script, <-waits)
+	}
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
