@@ -28,10 +28,15 @@ func (s *store) Lock(_ context.Context, path string, shared bool) (io.Closer, er
 		dir.Close()
 		return nil, s.fault(err)
 	}
-	return dir, nil
+	return lockedDir{dir}, nil
 }
 
-// flock locks an open file, or is driver.ErrBusy.
+// lockedDir is a directory that closing unlocks.
+type lockedDir struct{ dir *os.File }
+
+func (l lockedDir) Close() error { return unlock(l.dir) }
+
+// flock locks or unlocks an open file, or is driver.ErrBusy.
 func flock(f *os.File, how int) error {
 	err := retry(func() error {
 		defer runtime.KeepAlive(f)
@@ -41,4 +46,11 @@ func flock(f *os.File, how int) error {
 		return driver.ErrBusy
 	}
 	return err
+}
+
+// unlock gives a lock up and closes the file. To close it would not do: a
+// child that is being started has a copy of it until it executes its program,
+// and the lock lasts as long as any copy.
+func unlock(f *os.File) error {
+	return errors.Join(flock(f, unix.LOCK_UN), f.Close())
 }

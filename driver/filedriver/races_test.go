@@ -2,8 +2,10 @@ package filedriver_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +32,54 @@ func TestBusyAcrossDrivers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(3), w.Size(), "the writer that was refused has truncated the file")
 	require.NoError(t, w.Commit(t.Context()))
+}
+
+// A lock ends with its holder, although a child that is being started has a copy
+// of the descriptor.
+func TestLocksEndBesideCopies(t *testing.T) {
+	root := t.TempDir()
+	d := open(t, root, filedriver.Options{})
+	require.NoError(t, d.PutContent(t.Context(), "/dir/file", nil))
+	t.Run("writer", func(t *testing.T) {
+		w, err := d.Writer(t.Context(), "/dir/file", true)
+		require.NoError(t, err)
+		copyDescriptors(t, filepath.Join(root, "dir", "file"))
+		require.NoError(t, w.Close())
+		w, err = d.Writer(t.Context(), "/dir/file", true)
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+	})
+	t.Run("directory", func(t *testing.T) {
+		lock := func() (io.Closer, error) { return driver.Lock(t.Context(), d, "/dir", false) }
+		held, err := lock()
+		require.NoError(t, err)
+		copyDescriptors(t, filepath.Join(root, "dir"))
+		require.NoError(t, held.Close())
+		held, err = lock()
+		require.NoError(t, err)
+		require.NoError(t, held.Close())
+	})
+}
+
+// copyDescriptors copies all that are open on a file, for the test.
+func copyDescriptors(t *testing.T, file string) {
+	t.Helper()
+	const own = "/proc/self/fd"
+	all, err := os.ReadDir(own)
+	require.NoError(t, err)
+	copies := 0
+	for _, fd := range all {
+		if name, err := os.Readlink(filepath.Join(own, fd.Name())); err != nil || name != file {
+			continue
+		}
+		n, err := strconv.Atoi(fd.Name())
+		require.NoError(t, err)
+		c, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, unix.Close(c)) })
+		copies++
+	}
+	require.NotZero(t, copies, "%s is not open", file)
 }
 
 // TestWriterOfMovedFile moves a file away between its opening and its locking.

@@ -55,9 +55,7 @@ func (s *store) openWriter(path string) (_ *writer, err error) {
 		return nil, err
 	}
 	if err := w.lock(); err != nil {
-		w.file.Close()
-		w.dir.Close()
-		return nil, err
+		return nil, errors.Join(err, w.release())
 	}
 	return w, nil
 }
@@ -209,9 +207,9 @@ func (w *writer) Cancel(context.Context) error {
 	return errors.Join(w.store.fault(err), w.release())
 }
 
-// release closes the file, which unlocks it.
+// release unlocks and closes the file.
 func (w *writer) release() error {
-	return w.store.fault(errors.Join(w.file.Close(), w.dir.Close()))
+	return w.store.fault(errors.Join(unlock(w.file), w.dir.Close()))
 }
 
 // failed is the failure that ended all writing, or nil.
