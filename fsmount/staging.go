@@ -179,6 +179,9 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) error {
 		return err
 	}
 	desc, err := s.upload.Commit(ctx, storage.Descriptor{Digest: d})
+	if errors.Is(err, storage.ErrUploadLost) {
+		return s.failed(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -271,6 +274,10 @@ func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
 // a signal that the runtime of a language sends itself, is none: fsync is called
 // again then.
 func (s *staging) failed(err error) error {
+	if errors.Is(err, storage.ErrUploadLost) && s.upload != nil {
+		s.upload = nil
+		s.files.give(writerFiles)
+	}
 	if err != nil && s.err == nil && !errors.Is(err, context.Canceled) {
 		s.err = err
 	}

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"path"
 	"sync"
 	"sync/atomic"
-
-	"github.com/google/uuid"
 
 	"registryfs/digest"
 	"registryfs/driver"
@@ -113,75 +110,6 @@ func contentError(err error) error {
 		return ErrBlobUnknown
 	case errors.Is(err, driver.ErrInvalidPath):
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return err
-}
-
-// publish moves the file at src, whose content is known to be d's, to where
-// d's content belongs. Good content that is there already stays, and src is
-// left; bad content is put aside. Either way it is durable then.
-func (b *blobs) publish(ctx context.Context, src string, d digest.Digest) error {
-	lock := &b.locks[maphash.String(b.seed, string(d))%lockStripes]
-	lock.Lock()
-	defer lock.Unlock()
-
-	for try := 1; ; try++ {
-		old, err := b.open(ctx, d)
-		switch {
-		case err == nil:
-			return errors.Join(b.settle(ctx, d), old.Close())
-		case errors.Is(err, ErrBlobUnknown):
-		case errors.Is(err, ErrCorrupt):
-			if err := b.quarantine(ctx, d, err); err != nil {
-				return err
-			}
-		default:
-			return err
-		}
-		err = driver.MoveNew(ctx, b.driver, src, blobPath(d))
-		if errors.Is(err, driver.ErrExist) && try < openTries {
-			continue // another process was faster
-		}
-		if err != nil {
-			return err
-		}
-		return b.published(ctx, d)
-	}
-}
-
-// settle makes content durable that is there already. Who published it may have
-// died before it had, and most registries never do.
-func (b *blobs) settle(ctx context.Context, d digest.Digest) error {
-	info, err := b.driver.Stat(ctx, blobPath(d))
-	if err != nil || b.verify.isDurable(d, info.Version) {
-		return err
-	}
-	if err := driver.Sync(ctx, b.driver, blobPath(d)); err != nil {
-		return err
-	}
-	b.verify.setDurable(d, info.Version)
-	return nil
-}
-
-// published records that the content of d is good and durable.
-func (b *blobs) published(ctx context.Context, d digest.Digest) error {
-	// Moving a file changes its version, not its content.
-	info, err := b.driver.Stat(ctx, blobPath(d))
-	if err != nil {
-		return err
-	}
-	b.verify.setGood(d, info.Version)
-	b.verify.setDurable(d, info.Version)
-	return nil
-}
-
-// quarantine takes away what stands where the content of d belongs.
-func (b *blobs) quarantine(ctx context.Context, d digest.Digest, why error) error {
-	dst := path.Join(layoutQuarantine, d.Algorithm().String(), d.Encoded()+"-"+uuid.NewString())
-	b.log.Warn("replacing corrupt content", "digest", d, "quarantine", dst, "reason", why)
-	err := b.driver.Move(ctx, blobPath(d), dst)
-	if errors.Is(err, driver.ErrInvalidPath) {
-		err = driver.MoveDir(ctx, b.driver, path.Dir(blobPath(d)), dst)
 	}
 	return err
 }

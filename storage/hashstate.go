@@ -22,16 +22,12 @@ type closed struct {
 // maxClosed is the size in bytes of the largest record that is read.
 const maxClosed = 1024
 
-// saveState leaves the state of the hash for who resumes the upload, once the
-// bytes it stands for are durable. Where that cannot be had before the writer
-// is closed, they are hashed again.
+// saveState leaves the state of the hash for who resumes the upload. The bytes
+// it stands for must be durable. Where that cannot be had before the writer is
+// closed, they are hashed again.
 func (u *upload) saveState(ctx context.Context) error {
-	random, ok := u.writer.(driver.RandomWriter)
-	if !ok || u.err != nil || u.hash.offset() == 0 {
+	if _, ok := u.writer.(driver.RandomWriter); !ok || u.err != nil || u.hash.offset() == 0 {
 		return nil
-	}
-	if err := random.Sync(); err != nil {
-		return err
 	}
 	d := u.repo.registry.driver
 	state, err := u.hash.digester.MarshalBinary()

@@ -10,13 +10,14 @@ import (
 	"registryfs/driver"
 )
 
-// Two locks keep the processes that work on a store from each other. They are
-// on directories that are there anyway, so that they need no room and leave
+// Locks keep the processes that work on a store from each other. They are on
+// directories that are there anyway, so that they need no room and leave
 // nothing behind, and end with their process.
 //
 //	lockUse     held by whoever writes: shared by writing mounts, alone by an
 //	            exclusive one and by whoever needs the store for himself
 //	lockSweep   held alone by whoever collects, repairs or removes
+//	blobs/<alg>/<hex[:2]>/<hex>   held alone by whoever replaces bad content
 //
 // The second is taken first, and looked at after the first has been taken.
 const (
@@ -30,11 +31,15 @@ const (
 	lockPause = 5 * time.Millisecond
 )
 
-// lock takes a lock, or is [ErrInUse]. Where the driver has none, nobody else
-// is known.
 func (r *registry) lock(ctx context.Context, dir string, shared bool) (io.Closer, error) {
+	return lockDir(ctx, r.driver, dir, shared)
+}
+
+// lockDir takes a lock, or is [ErrInUse]. Where the driver has none, nobody
+// else is known.
+func lockDir(ctx context.Context, d driver.Driver, dir string, shared bool) (io.Closer, error) {
 	for deadline := time.Now().Add(lockWait); ; {
-		held, err := driver.Lock(ctx, r.driver, dir, shared)
+		held, err := driver.Lock(ctx, d, dir, shared)
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
 			return unlocked{}, nil

@@ -165,7 +165,8 @@ type Upload interface {
 	// Truncate cuts the content, or extends it with zeros.
 	Truncate(size int64) error
 
-	// Sync makes the bytes so far durable; it publishes nothing.
+	// Sync makes the bytes so far durable; it publishes nothing. Where that
+	// fails the upload is removed, here and in Commit and Close: [ErrUploadLost].
 	Sync(ctx context.Context) error
 
 	// Digest is the canonical digest of the bytes so far. It costs a pass
@@ -176,7 +177,7 @@ type Upload interface {
 	// want.Size, unless that is 0, publishes it as a blob of the repository,
 	// and ends the upload. A failure of verification ends nothing: more may be
 	// written, or Commit called with another descriptor. Errors:
-	// [ErrDigestMismatch], [ErrSizeMismatch].
+	// [ErrDigestMismatch], [ErrSizeMismatch], [ErrUploadLost].
 	Commit(ctx context.Context, want Descriptor) (Descriptor, error)
 
 	// Close ends the writer and keeps the upload for Resume.

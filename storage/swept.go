@@ -269,14 +269,25 @@ func (r *registry) openContent(ctx context.Context, d, canonical digest.Digest, 
 	return nil, err
 }
 
-// publish is that of blobs, beside a collection that may take the content away
-// while it does not see the lease, and gives it back when it does.
-func (r *registry) publish(ctx context.Context, src string, d digest.Digest) error {
+// publish is that of blobs, beside a collection.
+func (r *registry) publish(ctx context.Context, src staged, d digest.Digest) error {
+	return r.keeping(ctx, d, func() error { return r.blobs.publish(ctx, src, d) })
+}
+
+// settle is that of blobs, beside a collection.
+func (r *registry) settle(ctx context.Context, d digest.Digest) error {
+	return r.keeping(ctx, d, func() error { return r.blobs.settle(ctx, d) })
+}
+
+// keeping does something with the content of d beside a collection, which may
+// take the content away while it does not see the lease, and gives it back when
+// it does.
+func (r *registry) keeping(ctx context.Context, d digest.Digest, do func() error) error {
 	if err := r.lease(ctx, leaseNamed, d); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
-		err := r.blobs.publish(ctx, src, d)
+		err := do()
 		if err == nil || !errors.Is(err, driver.ErrNotExist) && !errors.Is(err, ErrBlobUnknown) || try == openTries {
 			return err
 		}

@@ -176,9 +176,9 @@ func (u *upload) Sync(ctx context.Context) error {
 		return nil
 	}
 	if err := u.failed(random.Sync()); err != nil {
-		return err
+		return u.repo.fail("sync", u.id, u.abandon(ctx, err))
 	}
-	return u.syncNames(ctx)
+	return u.failed(u.syncNames(ctx))
 }
 
 // syncNames makes durable, once, where the upload is found.
@@ -220,104 +220,6 @@ func (u *upload) Commit(ctx context.Context, want Descriptor) (Descriptor, error
 	return desc, u.repo.fail("commit", want.Digest.String(), err)
 }
 
-func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error) {
-	if err := u.usable(); err != nil {
-		return Descriptor{}, err
-	}
-	canonical, err := u.check(ctx, want)
-	if err != nil && u.isPublished(ctx, want) {
-		canonical, err = want.Digest, nil
-	}
-	if err != nil {
-		return Descriptor{}, err
-	}
-	// From here on the upload is ended; what is not published is left for
-	// Resume.
-	u.ended = true
-	r := u.repo.registry
-	r.commits.Store(u.id, true)
-	defer r.commits.Delete(u.id)
-	release, err := driver.CommitHeld(ctx, u.writer)
-	if err != nil {
-		u.writer.Close() // it is to go on holding nothing
-		return Descriptor{}, err
-	}
-	// Whoever resumed it before it is moved could write to what is published.
-	defer release()
-	if err := r.publish(ctx, uploadDataPath(u.repo.name, u.id), canonical); err != nil {
-		return Descriptor{}, err
-	}
-	if want.Digest != canonical {
-		if err := r.putLink(ctx, u.links, canonical, canonical); err != nil {
-			return Descriptor{}, err
-		}
-	}
-	if err := r.putLink(ctx, u.links, want.Digest, canonical); err != nil {
-		return Descriptor{}, err
-	}
-	desc, err := r.statContent(ctx, canonical)
-	if err != nil {
-		return Descriptor{}, err
-	}
-	// What a crash brings back is left over, and found as such.
-	if err := u.repo.discardUpload(ctx, driver.Unsynced(r.driver), u.id); err != nil {
-		r.log.Warn("a committed upload is left over", "repository", u.repo.name, "upload", u.id, "error", err)
-	}
-	if want.MediaType != "" {
-		desc.MediaType = want.MediaType
-	}
-	return desc, nil
-}
-
-// isPublished reports whether there is nothing in a resumed upload because a
-// Commit that was cut short has published its content already, as want says: it
-// is where blobs are, but not linked.
-func (u *upload) isPublished(ctx context.Context, want Descriptor) bool {
-	if !u.resumed || u.size > 0 || !digest.IsCanonical(want.Digest) {
-		return false
-	}
-	blob, err := u.repo.registry.openContent(ctx, want.Digest, want.Digest)
-	if err != nil {
-		return false
-	}
-	defer blob.Close()
-	return want.Size == 0 || want.Size == blob.Descriptor().Size
-}
-
-// check verifies the content against a descriptor and returns its canonical
-// digest.
-func (u *upload) check(ctx context.Context, want Descriptor) (digest.Digest, error) {
-	if _, err := digest.Parse(want.Digest.String()); err != nil {
-		return "", err
-	}
-	if want.Size != 0 && want.Size != u.size {
-		return "", fmt.Errorf("%w: %d bytes, want %d", ErrSizeMismatch, u.size, want.Size)
-	}
-	canonical, err := u.digest(ctx)
-	if err != nil {
-		return "", err
-	}
-	got := canonical
-	if !digest.IsCanonical(want.Digest) {
-		content, err := u.content(ctx)
-		if err != nil {
-			return "", err
-		}
-		defer content.Close()
-		got, err = hashContent(ctx, want.Digest.Algorithm(), content, u.size)
-		if isNoArchive(err) {
-			return "", fmt.Errorf("%w: %w", ErrDigestMismatch, err)
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	if got != want.Digest {
-		return "", fmt.Errorf("%w: it is %s", ErrDigestMismatch, got)
-	}
-	return canonical, nil
-}
-
 func (u *upload) Close() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -325,9 +227,15 @@ func (u *upload) Close() error {
 		return nil
 	}
 	u.ended = true
-	u.hash.settle(context.Background(), u.content)
+	ctx := context.Background()
+	u.hash.settle(ctx, u.content)
+	if random, ok := u.writer.(driver.RandomWriter); ok && u.err == nil {
+		if err := random.Sync(); err != nil {
+			return u.repo.fail("close", u.id, u.abandon(ctx, err))
+		}
+	}
 	// While the writer is open nobody else can change what the state is of.
-	err := errors.Join(u.saveState(context.Background()), u.syncNames(context.Background()))
+	err := errors.Join(u.err, u.saveState(ctx), u.syncNames(ctx))
 	return errors.Join(err, u.writer.Close())
 }
 

@@ -10,11 +10,12 @@ const (
 )
 
 // verdict is what is known about a version of a file: that it is good, and
-// perhaps that it is durable. The chunks of the content belong to the digest,
-// whatever the file.
+// perhaps that it is durable, or cannot be made so. The chunks of the content
+// belong to the digest, whatever the file.
 type verdict struct {
 	version string
 	durable bool
+	lost    error
 	chunks  *digest.Chunks // nil where they are not known
 }
 
@@ -38,7 +39,10 @@ func (vs *verdicts) record(d digest.Digest, version string, chunks *digest.Chunk
 			break
 		}
 	}
-	now := verdict{version: version, durable: old.durable && old.version == version, chunks: old.chunks}
+	now := verdict{version: version, chunks: old.chunks}
+	if old.version == version {
+		now.durable, now.lost = old.durable, old.lost
+	}
 	if chunks != nil {
 		vs.makeRoom(d, chunks.Memory())
 		vs.memory += chunks.Memory()

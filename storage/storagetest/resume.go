@@ -57,6 +57,20 @@ func testUploadResume(s *suite) {
 		requireBlob(t, repo, digest.FromBytes([]byte("content")), []byte("content"))
 	})
 
+	s.test("RefusesWhatIsNoDigest", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		u := begin(t, repo, nil)
+		require.NoError(t, u.Close())
+		u, err := repo.Blobs().Resume(t.Context(), u.ID())
+		require.NoError(t, err)
+		for _, d := range []digest.Digest{"", "garbage", "sha256:a", "sha256:../../../x"} {
+			_, err := u.Commit(t.Context(), storage.Descriptor{Digest: d})
+			require.ErrorIs(t, err, digest.ErrInvalid, "%q", d)
+		}
+		_, err = u.Commit(t.Context(), describe("", nil))
+		require.NoError(t, err)
+	})
+
 	s.test("Busy", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		u := begin(t, repo, []byte("con"))

@@ -1,0 +1,79 @@
+package storage_test
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"registryfs/digest"
+	"registryfs/driver/filedriver"
+	"registryfs/storage"
+)
+
+// failOnce lets the first sync of a file fail, as the kernel does: the next
+// succeeds without the bytes.
+func failOnce(isIt func(file string) bool) *hooked {
+	failed := false
+	return &hooked{hook: func(c *sysCall, do func() error) error {
+		if c.op == "sync" && !failed && isIt(c.file.Name()) {
+			failed = true
+			return syscall.EIO
+		}
+		return do()
+	}}
+}
+
+// What a disk did not take is never committed, also not by who resumes it.
+func TestLostUpload(t *testing.T) {
+	for name, end := range map[string]func(u storage.Upload, want digest.Digest) error{
+		"commit": func(u storage.Upload, want digest.Digest) error {
+			_, err := u.Commit(t.Context(), storage.Descriptor{Digest: want})
+			return err
+		},
+		"sync":  func(u storage.Upload, _ digest.Digest) error { return u.Sync(t.Context()) },
+		"close": func(u storage.Upload, _ digest.Digest) error { return u.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sys := failOnce(func(file string) bool { return path.Base(file) == "data" })
+			dir := memoryDir(t)
+			repo := repository(t, create(t, openDir(t, dir, filedriver.Options{Sys: sys})), "app")
+			content := noise(100_000)
+			u, err := repo.Blobs().Create(t.Context())
+			require.NoError(t, err)
+			_, err = u.Write(content)
+			require.NoError(t, err)
+			err = end(u, digest.FromBytes(content))
+			require.ErrorIs(t, err, storage.ErrUploadLost)
+			require.ErrorIs(t, err, syscall.EIO)
+			require.NoError(t, u.Close())
+			require.NoError(t, u.Cancel(t.Context()))
+
+			_, err = repo.Blobs().Resume(t.Context(), u.ID())
+			require.ErrorIs(t, err, storage.ErrUploadUnknown)
+			left, err := os.ReadDir(filepath.Join(dir, repos, "app/_uploads"))
+			require.NoError(t, err)
+			require.Empty(t, left)
+			putBlob(t, repo, content)
+		})
+	}
+}
+
+// Content that is there and cannot be made durable is replaced by what is
+// pushed.
+func TestLostContent(t *testing.T) {
+	dir, content := memoryDir(t), noise(100_000)
+	d := putBlob(t, repository(t, create(t, openDir(t, dir, filedriver.Options{NoSync: true})), "stock"), content)
+	before, err := os.Stat(dir + dataPath(d))
+	require.NoError(t, err)
+	sys := failOnce(func(file string) bool { return strings.Contains(file, "/blobs/") && path.Base(file) == "data" })
+	repo := repository(t, again(t, openDir(t, dir, filedriver.Options{Sys: sys})), "app")
+	putBlob(t, repo, content)
+	after, err := os.Stat(dir + dataPath(d))
+	require.NoError(t, err)
+	require.False(t, os.SameFile(before, after), "it is as it was")
+}
