@@ -77,3 +77,38 @@ func TestLostContent(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, os.SameFile(before, after), "it is as it was")
 }
+
+// Nothing is left of an upload that cannot begin.
+func TestUploadThatCannotBegin(t *testing.T) {
+	for at := 1; ; at++ {
+		calls := 0
+		sys := &hooked{hook: func(c *sysCall, do func() error) error {
+			if calls++; calls == at {
+				return syscall.ENOSPC
+			}
+			return do()
+		}}
+		dir := memoryDir(t)
+		repo := repository(t, create(t, openDir(t, dir, filedriver.Options{})), "app")
+		putBlob(t, repo, []byte("one"))
+		repo = repository(t, again(t, openDir(t, dir, filedriver.Options{Sys: sys})), "app")
+		calls = 0
+		u, err := repo.Blobs().Create(t.Context())
+		made := calls
+		calls = at // nothing fails any more
+		if made < at {
+			require.NoError(t, err)
+			require.NoError(t, u.Cancel(t.Context()))
+			require.Greater(t, at, 3)
+			return
+		}
+		if err == nil {
+			require.NoError(t, u.Cancel(t.Context()))
+		} else {
+			require.ErrorIs(t, err, syscall.ENOSPC)
+		}
+		left, err := os.ReadDir(filepath.Join(dir, repos, "app/_uploads"))
+		require.NoError(t, err)
+		require.Empty(t, left, "call %d", at)
+	}
+}

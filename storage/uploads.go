@@ -21,20 +21,29 @@ func createUpload(ctx context.Context, repo *repository, set links) (*upload, er
 	if err := repo.prepare(ctx); err != nil {
 		return nil, err
 	}
-	u := &upload{repo: repo, links: set, id: uuid.NewString(), started: repo.registry.clock.Now().UTC().Truncate(time.Second)}
-	d := repo.registry.driver
-	startedAt := []byte(u.started.Format(time.RFC3339))
-	if err := driver.Unsynced(d).PutContent(ctx, uploadStartedPath(repo.name, u.id), startedAt); err != nil {
-		return nil, err
-	}
-	w, err := d.Writer(ctx, uploadDataPath(repo.name, u.id), false)
+	digester, err := digest.NewDigester(digest.SHA256)
 	if err != nil {
 		return nil, err
 	}
-	digester, err := digest.NewDigester(digest.SHA256)
-	u.writer, u.pos = w, atEnd
-	u.hash.init(w, digester)
-	return u, err
+	u := &upload{repo: repo, links: set, id: uuid.NewString(), started: repo.registry.clock.Now().UTC().Truncate(time.Second), pos: atEnd}
+	if err := u.make(ctx); err != nil {
+		// What there was no room for takes none.
+		_ = repo.discardUpload(context.WithoutCancel(ctx), driver.Unsynced(repo.registry.driver), u.id)
+		return nil, err
+	}
+	u.hash.init(u.writer, digester)
+	return u, nil
+}
+
+// make makes the files of an upload.
+func (u *upload) make(ctx context.Context) (err error) {
+	d := u.repo.registry.driver
+	startedAt := []byte(u.started.Format(time.RFC3339))
+	if err := driver.Unsynced(d).PutContent(ctx, uploadStartedPath(u.repo.name, u.id), startedAt); err != nil {
+		return err
+	}
+	u.writer, err = d.Writer(ctx, uploadDataPath(u.repo.name, u.id), false)
+	return err
 }
 
 func resumeUpload(ctx context.Context, repo *repository, set links, id string) (*upload, error) {
