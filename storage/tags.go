@@ -131,33 +131,53 @@ func (t *tags) check(ctx context.Context, tag string, d digest.Digest) error {
 }
 
 // set moves a tag: the index link first, then the current one, so that what a
-// tag names is always among what it ever named. A new tag is built beside and
-// appears in one step.
+// tag names is always among what it ever named.
 func (t *tags) set(ctx context.Context, tag string, d digest.Digest) error {
 	if err := t.repo.prepare(ctx); err != nil {
 		return err
 	}
-	if err := t.movable(ctx, tag, d); err != nil {
-		return err
-	}
 	dir := tagPath(t.repo.name, tag)
-	_, err := t.driver().Stat(ctx, dir)
+	_, err := t.driver().Stat(ctx, currentPath(dir))
 	if errors.Is(err, driver.ErrNotExist) {
-		staging := path.Join(layoutStaging, uuid.NewString())
-		if err := t.write(ctx, staging, d); err != nil {
-			return err
-		}
-		err = driver.MoveDir(ctx, t.driver(), staging, dir)
+		err = t.make(ctx, dir, d)
 		if !errors.Is(err, driver.ErrExist) {
 			return err
 		}
-		// Somebody else made it meanwhile: then it is a move.
-		err = t.driver().Delete(ctx, staging)
+	} else if err != nil {
+		return err
 	}
-	if err != nil {
+	// The tag is there, so that nobody makes it any more. Before it was, another
+	// process could have, after this question.
+	if err := t.movable(ctx, tag, d); err != nil {
 		return err
 	}
 	return t.write(ctx, dir, d)
+}
+
+// make builds a tag beside, so that it appears in one step where none is. One
+// that is there, or appears meanwhile, is driver.ErrExist.
+func (t *tags) make(ctx context.Context, dir string, d digest.Digest) error {
+	staging := path.Join(layoutStaging, uuid.NewString())
+	if err := t.write(ctx, staging, d); err != nil {
+		return err
+	}
+	err := driver.MoveDir(ctx, t.driver(), staging, dir)
+	if !errors.Is(err, driver.ErrExist) {
+		return err
+	}
+	// It may be what a stock registry has begun, and not finished.
+	if _, err = t.driver().Stat(ctx, currentPath(dir)); errors.Is(err, driver.ErrNotExist) {
+		if err := (links{t.driver(), indexPath(dir)}).put(ctx, d, d); err != nil {
+			return err
+		}
+		err = driver.MoveNew(ctx, t.driver(), currentPath(staging), currentPath(dir))
+	} else if err == nil {
+		err = driver.ErrExist
+	}
+	if left := t.driver().Delete(ctx, staging); left != nil {
+		return left
+	}
+	return err
 }
 
 func (t *tags) write(ctx context.Context, dir string, d digest.Digest) error {
@@ -228,10 +248,14 @@ func (t *tags) movable(ctx context.Context, tag string, to digest.Digest) error 
 	if !t.repo.registry.options.ImmutableTags {
 		return nil
 	}
-	if value, err := t.get(ctx, tag); err == nil && value.Digest != to {
-		return fmt.Errorf("%w: it names %s", ErrTagImmutable, value.Digest)
+	value, err := t.get(ctx, tag)
+	switch {
+	case errors.Is(err, ErrTagUnknown), errors.Is(err, ErrCorrupt):
+		return nil
+	case err == nil && value.Digest != to:
+		err = fmt.Errorf("%w: it names %s", ErrTagImmutable, value.Digest)
 	}
-	return nil
+	return err
 }
 
 func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {
