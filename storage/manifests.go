@@ -155,17 +155,21 @@ func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
 }
 
 // untag removes the tags of a manifest that is to be removed.
-func (m *manifests) untag(ctx context.Context, names []string) error {
+func (m *manifests) untag(ctx context.Context, d digest.Digest, names []string) error {
+	lock := m.repo.registry.tagLock(m.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
+	tags := &tags{m.repo}
 	for _, name := range names {
-		if err := m.repo.Tags().Untag(ctx, name); err != nil && !errors.Is(err, ErrTagUnknown) {
-			return err
+		if err := tags.remove(ctx, name, d); err != nil && !errors.Is(err, ErrTagUnknown) {
+			return m.repo.fail("untag", name, err)
 		}
 	}
 	return nil
 }
 
 // untagged refuses to remove a manifest that has tags.
-func (m *manifests) untagged(_ context.Context, names []string) error {
+func (m *manifests) untagged(_ context.Context, _ digest.Digest, names []string) error {
 	if len(names) > 0 {
 		return fmt.Errorf("%w: by tag %s", ErrReferenced, names[0])
 	}
@@ -174,7 +178,7 @@ func (m *manifests) untagged(_ context.Context, names []string) error {
 
 // remove takes away a manifest that no index names, after tagged has dealt
 // with its tags.
-func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, []string) error) error {
+func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, digest.Digest, []string) error) error {
 	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
@@ -188,7 +192,7 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	if err != nil {
 		return err
 	}
-	if err := tagged(ctx, names); err != nil {
+	if err := tagged(ctx, d, names); err != nil {
 		return err
 	}
 	_, unlinked := m.links.get(ctx, d)
