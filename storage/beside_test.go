@@ -3,6 +3,8 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,16 +15,18 @@ import (
 	"registryfs/storage"
 )
 
+// process is two repositories as one process sees them.
+type process struct{ app, dev storage.Repository }
+
 // couple is two operations that two processes make at once, on a store that
 // given has filled. holds reports what is not there of what was acknowledged: an
 // error is what the operation of that process returned.
 type couple struct {
-	name      string
-	options   storage.Options
-	given     func(t *testing.T, d driver.Driver, repo storage.Repository)
-	one, two  func(ctx context.Context, repo storage.Repository) error
-	holds     func(t *testing.T, repo storage.Repository, one, two error)
-	unchecked bool // given is damage already
+	name     string
+	options  storage.Options
+	given    func(t *testing.T, d driver.Driver, repo storage.Repository)
+	one, two func(ctx context.Context, p process) error
+	holds    func(t *testing.T, repo storage.Repository, one, two error)
 }
 
 // run lets the first process make its operation up to its nth call, the second
@@ -35,14 +39,14 @@ func (c *couple) run(t *testing.T, n, k int) (first, second bool) {
 	ctx := t.Context()
 	o := c.options
 	o.AllowDelete = true
-	open := func(before func()) storage.Repository {
+	open := func(before func()) process {
 		gated := &gate{Driver: d, before: func(string, string) error { return nil }}
-		repo := repository(t, openRegistry(t, gated, o), "app")
+		reg := openRegistry(t, gated, o)
 		gated.before = func(string, string) error {
 			before()
 			return nil
 		}
-		return repo
+		return process{repository(t, reg, "app"), repository(t, reg, "dev")}
 	}
 
 	reached, resumed, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -77,10 +81,8 @@ func (c *couple) run(t *testing.T, n, k int) (first, second bool) {
 		twoErr = <-ended
 	}
 	if isStarted {
-		if !c.unchecked {
-			requireSound(t, d)
-			requireWhole(t, d)
-		}
+		requireSound(t, d)
+		requireWhole(t, d)
 		c.holds(t, repository(t, again(t, d), "app"), oneErr, twoErr)
 	}
 	return isStarted, second
@@ -117,15 +119,15 @@ func requireWhole(t *testing.T, d driver.Driver) {
 
 // each runs a couple at all points of both operations, and the other way about.
 func (c *couple) each(t *testing.T) {
-	count, stride := 0, 1
+	count, step, stride := 0, 1, 1
 	if testing.Short() {
-		stride = 3
+		step, stride = 2, 3
 	}
 	other := *c
 	other.one, other.two = c.two, c.one
 	other.holds = func(t *testing.T, repo storage.Repository, one, two error) { c.holds(t, repo, two, one) }
 	for _, c := range []*couple{c, &other} {
-		for n, met := 1, true; met; n++ {
+		for n, met := 1, true; met; n += step {
 			for k, more := 1+n%stride, true; more; k += stride {
 				met, more = c.run(t, n, k)
 				count++
@@ -135,9 +137,9 @@ func (c *couple) each(t *testing.T) {
 	t.Logf("%d interleavings", count)
 }
 
-func retag(name, word string) func(ctx context.Context, repo storage.Repository) error {
-	return func(ctx context.Context, repo storage.Repository) error {
-		return repo.Tags().Tag(ctx, name, imageDigest(word))
+func retag(name, word string) func(ctx context.Context, p process) error {
+	return func(ctx context.Context, p process) error {
+		return p.app.Tags().Tag(ctx, name, imageDigest(word))
 	}
 }
 
@@ -205,8 +207,8 @@ func couples() []*couple {
 		{
 			name:  "rename a tag that is moved",
 			given: twoImages("v1"),
-			one: func(ctx context.Context, repo storage.Repository) error {
-				return repo.Tags().Rename(ctx, "v1", "v2")
+			one: func(ctx context.Context, p process) error {
+				return p.app.Tags().Rename(ctx, "v1", "v2")
 			},
 			two: retag("v1", "two"),
 			holds: func(t *testing.T, repo storage.Repository, one, two error) {
@@ -233,8 +235,8 @@ func couples() []*couple {
 		{
 			name:  "untag what is moved",
 			given: twoImages("v1"),
-			one: func(ctx context.Context, repo storage.Repository) error {
-				return repo.Tags().Untag(ctx, "v1")
+			one: func(ctx context.Context, p process) error {
+				return p.app.Tags().Untag(ctx, "v1")
 			},
 			two: retag("v1", "two"),
 			holds: func(t *testing.T, repo storage.Repository, one, two error) {
@@ -242,11 +244,161 @@ func couples() []*couple {
 				require.Contains(t, []digest.Digest{"", imageDigest("two")}, tagged(t, repo, "v1"))
 			},
 		},
+		{
+			name: "put a manifest whose layer is deleted",
+			given: func(t *testing.T, _ driver.Driver, repo storage.Repository) {
+				config, layer, _ := image("three")
+				putBlob(t, repo, config)
+				putBlob(t, repo, layer)
+			},
+			one: putManifest("three"),
+			two: deleteLayer("three"),
+			holds: func(t *testing.T, repo storage.Repository, one, two error) {
+				var missing *storage.MissingError
+				if one == nil {
+					requireManifest(t, repo, "three")
+				} else {
+					require.ErrorAs(t, one, &missing)
+					require.NoError(t, two)
+				}
+				if two != nil {
+					require.ErrorIs(t, two, storage.ErrReferenced)
+				}
+			},
+		},
+		{
+			name:  "tag a manifest that is deleted",
+			given: twoImages(),
+			one:   retag("v1", "one"),
+			two:   deleteManifest("one"),
+			holds: tagHolds("v1", imageDigest("one")),
+		},
+		{
+			name: "retag to a manifest that is deleted with its layer",
+			given: func(t *testing.T, d driver.Driver, repo storage.Repository) {
+				twoImages()(t, d, repo)
+				require.NoError(t, repo.Tags().Tag(t.Context(), "v1", imageDigest("two")))
+			},
+			one: retag("v1", "one"),
+			two: func(ctx context.Context, p process) error {
+				if err := deleteManifest("one")(ctx, p); err != nil {
+					return err
+				}
+				return ignoreReferenced(deleteLayer("one")(ctx, p))
+			},
+			holds: tagHolds("v1", imageDigest("one")),
+		},
+		{
+			name:  "rename a tag of a manifest that is deleted",
+			given: twoImages("v1"),
+			one: func(ctx context.Context, p process) error {
+				return p.app.Tags().Rename(ctx, "v1", "v2")
+			},
+			two:   deleteManifest("one"),
+			holds: tagHolds("v2", imageDigest("one")),
+		},
+		{
+			name: "tag an index that is deleted with all it needs",
+			given: func(t *testing.T, _ driver.Driver, repo storage.Repository) {
+				pushIndex(t, repo, push(t, repo, "one", ""))
+			},
+			one: func(ctx context.Context, p process) error {
+				return p.app.Tags().Tag(ctx, "v1", indexDigest("one"))
+			},
+			two: func(ctx context.Context, p process) error {
+				if err := p.app.Manifests().Delete(ctx, indexDigest("one")); err != nil {
+					return err
+				}
+				if err := deleteManifest("one")(ctx, p); err != nil {
+					return ignoreReferenced(err)
+				}
+				return ignoreReferenced(deleteLayer("one")(ctx, p))
+			},
+			holds: tagHolds("v1", indexDigest("one")),
+		},
+		{
+			name: "promote an image while its layer is deleted",
+			given: func(t *testing.T, d driver.Driver, repo storage.Repository) {
+				push(t, repository(t, again(t, d), "dev"), "one", "")
+				_, layer, _ := image("one")
+				putBlob(t, repo, layer)
+			},
+			one: func(ctx context.Context, p process) error {
+				return promote(ctx, p, imageDigest("one"))
+			},
+			two: deleteLayer("one"),
+			holds: func(t *testing.T, repo storage.Repository, one, two error) {
+				require.NoError(t, one)
+				require.NoError(t, ignoreReferenced(two))
+				requireManifest(t, repo, "one")
+			},
+		},
 	}
 }
 
-func deleteManifest(word string) func(ctx context.Context, repo storage.Repository) error {
-	return func(ctx context.Context, repo storage.Repository) error {
-		return repo.Manifests().Delete(ctx, imageDigest(word))
+// tagHolds is for who tags a manifest that another deletes: either is done, and
+// not half.
+func tagHolds(tag string, d digest.Digest) func(t *testing.T, repo storage.Repository, one, two error) {
+	return func(t *testing.T, repo storage.Repository, one, two error) {
+		if two != nil {
+			require.True(t, errors.Is(two, storage.ErrReferenced), two)
+			require.NoError(t, one)
+			require.NotEmpty(t, tagged(t, repo, tag))
+		}
+		var missing *storage.MissingError
+		if one != nil && !errors.As(one, &missing) {
+			require.ErrorIs(t, one, fs.ErrNotExist)
+		}
+		if two == nil && tagged(t, repo, tag) == "" {
+			exists, err := repo.Manifests().Exists(t.Context(), d)
+			require.NoError(t, err)
+			require.False(t, exists)
+		}
+	}
+}
+
+func ignoreReferenced(err error) error {
+	if errors.Is(err, storage.ErrReferenced) {
+		return nil
+	}
+	return err
+}
+
+func promote(ctx context.Context, p process, d digest.Digest) error {
+	_, err := p.app.Manifests().Mount(ctx, p.dev, d)
+	return err
+}
+
+// indexDigest is that of what pushIndex makes of an image.
+func indexDigest(word string) digest.Digest {
+	_, _, payload := image(word)
+	return digest.FromBytes(fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[`+
+		`{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"%s","size":%d}]}`, digest.FromBytes(payload), len(payload)))
+}
+
+func requireManifest(t *testing.T, repo storage.Repository, word string) {
+	t.Helper()
+	_, err := repo.Manifests().Get(t.Context(), imageDigest(word))
+	require.NoError(t, err)
+}
+
+func putManifest(word string) func(ctx context.Context, p process) error {
+	return func(ctx context.Context, p process) error {
+		_, _, payload := image(word)
+		_, err := p.app.Manifests().Put(ctx, "", payload)
+		return err
+	}
+}
+
+func deleteLayer(word string) func(ctx context.Context, p process) error {
+	return func(ctx context.Context, p process) error {
+		_, layer, _ := image(word)
+		return p.app.Blobs().Delete(ctx, digest.FromBytes(layer))
+	}
+}
+
+func deleteManifest(word string) func(ctx context.Context, p process) error {
+	return func(ctx context.Context, p process) error {
+		return p.app.Manifests().Delete(ctx, imageDigest(word))
 	}
 }

@@ -16,38 +16,45 @@ func (t *tags) Tag(ctx context.Context, tag string, d digest.Digest) error {
 	refs := t.repo.registry.refsLock(t.repo.name)
 	refs.RLock()
 	defer refs.RUnlock()
-	if err := t.check(ctx, tag, d); err != nil {
+	needs, err := t.check(ctx, tag, d)
+	if err != nil {
 		return t.repo.fail("tag", tag, err)
 	}
 	lock := t.repo.registry.tagLock(t.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
-	return t.repo.fail("tag", tag, t.set(ctx, tag, d))
+	return t.repo.fail("tag", tag, t.set(ctx, tag, d, needs))
 }
 
-// check makes sure that a tag will name something whole.
-func (t *tags) check(ctx context.Context, tag string, d digest.Digest) error {
+// check makes sure that a tag will name something whole, and returns what that
+// needs.
+func (t *tags) check(ctx context.Context, tag string, d digest.Digest) ([]need, error) {
 	if err := CheckTag(tag); err != nil {
-		return err
+		return nil, err
 	}
 	if err := t.repo.registry.writable(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := t.repo.manifests().name(ctx, d); err != nil {
-		return err
-	}
-	if _, err := t.repo.manifests().Stat(ctx, d); err != nil {
-		return err
-	}
-	if t.repo.registry.options.SparseIndexes {
-		return nil
-	}
-	return t.repo.manifests().checkChildren(ctx, d)
+	return t.repo.manifests().whole(ctx, d, t.repo.registry.options.SparseIndexes)
 }
 
-// set moves a tag: the index link first, then the current one, so that what a
+// set moves a tag, and then looks for what it names once more.
+func (t *tags) set(ctx context.Context, tag string, d digest.Digest, needs []need) error {
+	if err := t.move(ctx, tag, d); err != nil {
+		return err
+	}
+	return t.repo.registry.uphold(ctx, needs, func(ctx context.Context) (bool, error) {
+		value, err := t.get(ctx, tag)
+		if errors.Is(err, ErrTagUnknown) {
+			return false, nil
+		}
+		return value.Digest == d, err
+	})
+}
+
+// move moves a tag: the index link first, then the current one, so that what a
 // tag names is always among what it ever named.
-func (t *tags) set(ctx context.Context, tag string, d digest.Digest) error {
+func (t *tags) move(ctx context.Context, tag string, d digest.Digest) error {
 	if err := t.repo.prepare(ctx); err != nil {
 		return err
 	}
@@ -214,16 +221,17 @@ func (t *tags) rename(ctx context.Context, from, to string) error {
 	if err := t.movable(ctx, from, ""); err != nil {
 		return err
 	}
-	if err := t.repo.manifests().name(ctx, value.Digest); err != nil {
-		return err
-	}
-	if _, err := t.repo.manifests().Stat(ctx, value.Digest); err != nil {
+	needs, err := t.repo.manifests().whole(ctx, value.Digest, true)
+	if err != nil {
 		return err // a new name is not for what leads nowhere
 	}
-	if err := t.set(ctx, to, value.Digest); err != nil {
+	if err := t.set(ctx, to, value.Digest, needs); err != nil {
 		return err
 	}
-	return t.remove(ctx, from, value.Digest)
+	if err := t.remove(ctx, from, value.Digest); !errors.Is(err, ErrTagUnknown) {
+		return err
+	}
+	return nil // another process has taken it away since
 }
 
 // movable refuses to change a tag that must stay as it is.
