@@ -124,7 +124,8 @@ func addNeed(ctx context.Context, found *[]need, set links, d digest.Digest) err
 
 // whole is the needs of a manifest and of all those below it. Children that the
 // repository does not have are a [*MissingError]. With lenient, what is missing
-// or damaged below it, or is damaged itself, is passed over.
+// or damaged below it, or is damaged itself, is passed over. All that is there is
+// durable then.
 func (m *manifests) whole(ctx context.Context, d digest.Digest, lenient bool) ([]need, error) {
 	var missing MissingError
 	var all []need
@@ -147,6 +148,9 @@ func (m *manifests) whole(ctx context.Context, d digest.Digest, lenient bool) ([
 	})
 	if err == nil {
 		err = missing.orNil()
+	}
+	if err == nil {
+		err = m.repo.registry.settleNeeds(ctx, all)
 	}
 	return all, err
 }

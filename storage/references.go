@@ -13,7 +13,7 @@ import (
 
 // checkBlobs reports what an image references and the repository does not
 // have, as one [*MissingError], and blobs whose size is not the stated one, as
-// manifest.ErrInvalid. It returns the links of the others.
+// manifest.ErrInvalid. It returns the links of the others, which are durable then.
 func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) ([]need, error) {
 	var missing MissingError
 	var needs []need
@@ -35,7 +35,10 @@ func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) ([
 			needs = append(needs, need{layers, want.Digest, got.Digest})
 		}
 	}
-	return needs, missing.orNil()
+	if err := missing.orNil(); err != nil {
+		return nil, err
+	}
+	return needs, m.repo.registry.settleNeeds(ctx, needs)
 }
 
 // maxIndexDepth bounds the nesting of indexes that is followed.
@@ -165,6 +168,9 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 		canonical, err := source.manifests().resolve(ctx, d)
 		if err != nil {
 			return err
+		}
+		if err := m.repo.registry.settleContent(ctx, canonical); err != nil {
+			return asManifest(err)
 		}
 		if err := m.mountSignatures(ctx, source, d); err != nil {
 			return err

@@ -321,8 +321,12 @@ func (r *registry) putLink(ctx context.Context, set links, d, canonical digest.D
 		return err
 	}
 	for try := 1; ; try++ {
-		if err := set.put(ctx, d, canonical); err != nil || r.leases.Load() == nil || try == openTries {
+		if err := set.put(ctx, d, canonical); err != nil {
 			return err
+		}
+		r.wrote(ctx, linkPath(set.dir, d))
+		if r.leases.Load() == nil || try == openTries {
+			return nil
 		}
 		if _, err := set.get(ctx, d); !errors.Is(err, errNoLink) {
 			return err
