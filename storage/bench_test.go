@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"registryfs/digest"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
 )
@@ -74,5 +75,59 @@ func BenchmarkTagList(b *testing.B) {
 		names, err := repo.Tags().All(b.Context())
 		require.NoError(b, err)
 		require.Len(b, names, tags)
+	}
+}
+
+// To promote an image of 100 layers that this process has stored, and one that it
+// finds there, of which it has to make all durable.
+func BenchmarkPromote(b *testing.B) {
+	for _, who := range []string{"Ours", "Others"} {
+		b.Run(who, func(b *testing.B) {
+			dir := b.TempDir()
+			open := func() storage.Registry {
+				d, err := filedriver.New(dir, filedriver.Options{})
+				require.NoError(b, err)
+				reg, err := storage.Open(b.Context(), d, storage.Options{Create: true})
+				require.NoError(b, err)
+				return reg
+			}
+			named := func(reg storage.Registry, name string) storage.Repository {
+				repo, err := reg.Repository(name)
+				require.NoError(b, err)
+				return repo
+			}
+			reg := open()
+			app := named(reg, "app")
+			const layers = 100
+			config := []byte("{}")
+			_, err := app.Blobs().Put(b.Context(), "", config)
+			require.NoError(b, err)
+			payload := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+				`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"%s","size":2},"layers":[`, digest.FromBytes(config))
+			for i := range layers {
+				layer := fmt.Appendf(nil, "layer %d", i)
+				_, err := app.Blobs().Put(b.Context(), "", layer)
+				require.NoError(b, err)
+				if i > 0 {
+					payload = append(payload, ',')
+				}
+				payload = fmt.Appendf(payload, `{"mediaType":"text/plain","digest":"%s","size":%d}`, digest.FromBytes(layer), len(layer))
+			}
+			desc, err := app.Manifests().Put(b.Context(), "", append(payload, "]}"...))
+			require.NoError(b, err)
+			var number int
+			for b.Loop() {
+				if who == "Others" {
+					b.StopTimer()
+					reg = open()
+					b.StartTimer()
+				}
+				number++
+				to := named(reg, fmt.Sprintf("prod/%d", number))
+				_, err := to.Manifests().Mount(b.Context(), named(reg, "app"), desc.Digest)
+				require.NoError(b, err)
+				require.NoError(b, to.Tags().Tag(b.Context(), "v1", desc.Digest))
+			}
+		})
 	}
 }

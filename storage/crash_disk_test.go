@@ -52,7 +52,7 @@ var syncKinds = []struct {
 	{"rename in", "new blob", false},                 // the new name of what came from another directory
 	{"rename out", "untag", false},                   // that its old name is gone
 	{"rename within", "retag", true},                 // the new name of what was in the same directory
-	{"rmdir", "delete a blob", true},                 // that the name of a directory is gone
+	{"rmdir", "collect", true},                       // that the name of a directory is gone
 }
 
 // newDisk takes all that is in a directory for durable.

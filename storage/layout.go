@@ -23,7 +23,7 @@ import (
 //	/registryfs/
 //	├── staging/<id>/       tags being built
 //	├── uploads/<id>        what an upload was like when it was closed
-//	├── trash/<stamp>.<id>/ tags and repositories that were removed, for a day
+//	├── trash/<stamp>.<id>/ tags and repositories that were removed, for a day; links, until they surely are
 //	├── swept/<stamp>/…     what a collection took away, with its path below v2/
 //	├── exclusive           who is the only one to write
 //	├── leases/<stamp>.<kind>.<id>   what he relies on; see leases.go

@@ -105,6 +105,9 @@ func (b *linkedBlobs) mount(ctx context.Context, from Repository, d digest.Diges
 	if err != nil {
 		return Descriptor{}, err
 	}
+	if err := b.repo.registry.settleContent(ctx, desc.Digest); err != nil {
+		return Descriptor{}, err
+	}
 	if err := b.link(ctx, d, desc.Digest); err != nil {
 		return Descriptor{}, err
 	}
@@ -149,12 +152,18 @@ func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest) error {
 	if _, err := b.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	if by, err := b.repo.manifests().referrer(ctx, d); err != nil {
+	known := map[digest.Digest]bool{}
+	unreferenced := func(ctx context.Context) error {
+		by, err := b.repo.manifests().referrer(ctx, d, known)
+		if err == nil && by != "" {
+			err = fmt.Errorf("%w: by manifest %s", ErrReferenced, by)
+		}
 		return err
-	} else if by != "" {
-		return fmt.Errorf("%w: by manifest %s", ErrReferenced, by)
 	}
-	return b.repo.registry.removeLink(ctx, b.links, d)
+	if err := unreferenced(ctx); err != nil {
+		return err
+	}
+	return b.repo.registry.removeLink(ctx, b.links, d, unreferenced)
 }
 
 func (b *linkedBlobs) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {

@@ -67,15 +67,6 @@ func putLink(ctx context.Context, d driver.Driver, p string, target digest.Diges
 	return d.PutContent(ctx, p, []byte(target))
 }
 
-// remove takes d out of the set. Errors: errNoLink.
-func (l links) remove(ctx context.Context, d digest.Digest) error {
-	err := l.driver.Delete(ctx, path.Dir(linkPath(l.dir, d)))
-	if errors.Is(err, driver.ErrNotExist) {
-		return errNoLink
-	}
-	return err
-}
-
 // readLink reads a link file, exactly a digest, and describes it. Registries
 // read a trailing newline as part of the digest, so that is corrupt here too.
 func readLink(ctx context.Context, d driver.Driver, p string) (digest.Digest, driver.FileInfo, error) {

@@ -100,7 +100,8 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 	lock := m.repo.registry.refsLock(m.repo.name)
 	lock.RLock()
 	defer lock.RUnlock()
-	if err := m.check(ctx, parsed, o); err != nil {
+	needs, err := m.check(ctx, parsed, o)
+	if err != nil {
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
 	if o.checkOnly {
@@ -114,93 +115,27 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 	} else {
 		desc, err = putContent(ctx, m.repo, m.links, payload)
 	}
+	if err == nil {
+		err = m.repo.registry.uphold(ctx, needs, m.isLinked(desc.Digest))
+		err = m.repo.fail("put manifest", name, err)
+	}
 	desc.MediaType = parsed.MediaType()
 	return desc, err
 }
 
-// check refuses a manifest that may not be put, or not yet.
-func (m *manifests) check(ctx context.Context, parsed manifest.Manifest, o putOptions) error {
+// check refuses a manifest that may not be put, or not yet. It returns what it
+// needs.
+func (m *manifests) check(ctx context.Context, parsed manifest.Manifest, o putOptions) ([]need, error) {
 	if parsed.MediaType() == manifest.MediaTypeDockerSchema1 && !o.acceptUnsigned {
-		return ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	if err := m.repo.registry.options.URLs.Check(parsed.References()); err != nil {
-		return err
+		return nil, err
 	}
 	if o.skipReferences {
-		return nil
+		return nil, nil
 	}
 	return m.checkBlobs(ctx, parsed.References())
-}
-
-func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
-	lock := m.repo.registry.refsLock(m.repo.name)
-	lock.Lock()
-	defer lock.Unlock()
-	err := m.repo.registry.deletable()
-	if err == nil {
-		err = m.remove(ctx, d, m.untag)
-	}
-	return m.repo.fail("delete manifest", d.String(), err)
-}
-
-func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
-	lock := m.repo.registry.refsLock(m.repo.name)
-	lock.Lock()
-	defer lock.Unlock()
-	err := m.repo.registry.writable()
-	if err == nil {
-		err = m.remove(ctx, d, m.untagged)
-	}
-	return m.repo.fail("retract manifest", d.String(), err)
-}
-
-// untag removes the tags of a manifest that is to be removed.
-func (m *manifests) untag(ctx context.Context, names []string) error {
-	for _, name := range names {
-		if err := m.repo.Tags().Untag(ctx, name); err != nil && !errors.Is(err, ErrTagUnknown) {
-			return err
-		}
-	}
-	return nil
-}
-
-// untagged refuses to remove a manifest that has tags.
-func (m *manifests) untagged(_ context.Context, names []string) error {
-	if len(names) > 0 {
-		return fmt.Errorf("%w: by tag %s", ErrReferenced, names[0])
-	}
-	return nil
-}
-
-// remove takes away a manifest that no index names, after tagged has dealt
-// with its tags.
-func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, []string) error) error {
-	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	if by, err := m.referrer(ctx, d); err != nil {
-		return err
-	} else if by != "" {
-		return fmt.Errorf("%w: by index %s", ErrReferenced, by)
-	}
-	tags := &tags{m.repo}
-	names, err := tags.lookup(ctx, d, tags.surelyNames)
-	if err != nil {
-		return err
-	}
-	if err := tagged(ctx, names); err != nil {
-		return err
-	}
-	_, unlinked := m.links.get(ctx, d)
-	if unlinked != nil && !errors.Is(unlinked, errNoLink) && !errors.Is(unlinked, ErrCorrupt) {
-		return unlinked
-	}
-	err = m.repo.registry.removeLink(ctx, m.links, d)
-	if errors.Is(unlinked, errNoLink) && (err == nil || errors.Is(err, errNoLink)) {
-		// Of a manifest of registry 2.1.0 that was no more than its signatures.
-		err = m.repo.registry.removeLink(ctx, m.repo.linkedBlobs().links, d)
-	}
-	return err
 }
 
 func (m *manifests) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {

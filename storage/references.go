@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"registryfs/digest"
 	"registryfs/driver"
@@ -12,47 +13,41 @@ import (
 
 // checkBlobs reports what an image references and the repository does not
 // have, as one [*MissingError], and blobs whose size is not the stated one, as
-// manifest.ErrInvalid.
-func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) error {
+// manifest.ErrInvalid. It returns the links of the others, which are durable then.
+func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) ([]need, error) {
 	var missing MissingError
+	var needs []need
+	layers := m.repo.linkedBlobs().links
 	for _, want := range refs.RequiredBlobs() {
 		if err := m.name(ctx, want.Digest); err != nil {
-			return err
+			return nil, err
 		}
 		got, err := m.repo.Blobs().Stat(ctx, want.Digest)
 		switch {
 		case errors.Is(err, ErrBlobUnknown):
 			missing.Blobs = append(missing.Blobs, want.Digest)
 		case err != nil:
-			return err
+			return nil, err
 		case got.Size != want.Size && want.Size != manifest.UnknownSize:
-			return fmt.Errorf("%w: blob %s has %d bytes, the manifest says %d",
+			return nil, fmt.Errorf("%w: blob %s has %d bytes, the manifest says %d",
 				manifest.ErrInvalid, want.Digest, got.Size, want.Size)
+		default:
+			needs = append(needs, need{layers, want.Digest, got.Digest})
 		}
 	}
-	return missing.orNil()
-}
-
-// checkChildren reports the children of an index, in any depth, that the
-// repository does not have.
-func (m *manifests) checkChildren(ctx context.Context, d digest.Digest) error {
-	var missing MissingError
-	err := m.walk(ctx, d, func(child digest.Digest, err error) error {
-		if errors.Is(err, ErrManifestUnknown) {
-			missing.Manifests = append(missing.Manifests, child)
-			return nil
-		}
-		return err
-	})
-	return errors.Join(err, missing.orNil())
+	if err := missing.orNil(); err != nil {
+		return nil, err
+	}
+	return needs, m.repo.registry.settleNeeds(ctx, needs)
 }
 
 // maxIndexDepth bounds the nesting of indexes that is followed.
 const maxIndexDepth = 32
 
-// walk calls fn for each manifest below d, once, in no order, with the error
-// of looking for it. What cannot be parsed has no children.
-func (m *manifests) walk(ctx context.Context, d digest.Digest, fn func(digest.Digest, error) error) error {
+// walk calls fn for d and each manifest below it, once, parents before children,
+// with what it is or the error of getting it. What cannot be parsed has no
+// children.
+func (m *manifests) walk(ctx context.Context, d digest.Digest, fn func(digest.Digest, manifest.Manifest, error) error) error {
 	seen := map[digest.Digest]bool{d: true}
 	level := []digest.Digest{d}
 	for depth := 0; len(level) > 0; depth++ {
@@ -60,46 +55,30 @@ func (m *manifests) walk(ctx context.Context, d digest.Digest, fn func(digest.Di
 			return fmt.Errorf("%w: indexes nested deeper than %d", manifest.ErrInvalid, maxIndexDepth)
 		}
 		var next []digest.Digest
-		for _, parent := range level {
-			children, err := m.children(ctx, parent)
-			if err != nil {
+		for _, at := range level {
+			if err := m.name(ctx, at); err != nil {
 				return err
 			}
-			for _, child := range children {
-				if seen[child] {
-					continue
-				}
-				seen[child] = true
-				if err := m.name(ctx, child); err != nil {
-					return err
-				}
-				_, err := m.Stat(ctx, child)
-				if err := fn(child, err); err != nil {
-					return err
-				}
-				if err == nil {
-					next = append(next, child)
+			parsed, err := m.Get(ctx, at)
+			if err != nil {
+				parsed = nil
+			}
+			if err := fn(at, parsed, err); err != nil {
+				return err
+			}
+			if parsed == nil {
+				continue
+			}
+			for _, desc := range parsed.References().Manifests {
+				if !seen[desc.Digest] {
+					seen[desc.Digest] = true
+					next = append(next, desc.Digest)
 				}
 			}
 		}
 		level = next
 	}
 	return nil
-}
-
-func (m *manifests) children(ctx context.Context, d digest.Digest) ([]digest.Digest, error) {
-	parsed, err := m.Get(ctx, d)
-	if isUnreadable(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var children []digest.Digest
-	for _, desc := range parsed.References().Manifests {
-		children = append(children, desc.Digest)
-	}
-	return children, nil
 }
 
 // isUnreadable reports an error that says what is stored is no manifest that
@@ -109,10 +88,11 @@ func isUnreadable(err error) bool {
 }
 
 // referrer returns a manifest of the repository that references d as a blob or
-// a child, or "".
-func (m *manifests) referrer(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+// a child, or "". known is those that do not, which never change, and more are
+// added.
+func (m *manifests) referrer(ctx context.Context, d digest.Digest, known map[digest.Digest]bool) (digest.Digest, error) {
 	var found digest.Digest
-	err := m.each(ctx, func(revision digest.Digest, parsed manifest.Manifest) error {
+	err := m.each(ctx, known, func(revision digest.Digest, parsed manifest.Manifest) error {
 		refs := parsed.References()
 		for _, desc := range append(refs.Blobs, refs.Manifests...) {
 			if desc.Digest == d {
@@ -120,6 +100,7 @@ func (m *manifests) referrer(ctx context.Context, d digest.Digest) (digest.Diges
 				return driver.SkipAll
 			}
 		}
+		known[revision] = true
 		return nil
 	})
 	if errors.Is(err, driver.SkipAll) {
@@ -147,66 +128,64 @@ func (m *manifests) mount(ctx context.Context, from Repository, d digest.Digest)
 		return fmt.Errorf("%w: mount from another registry", ErrUnsupported)
 	}
 	// Parents before children, so the reverse is the order of linking.
-	order := []digest.Digest{d}
-	if err := m.name(ctx, d); err != nil {
-		return err
-	}
+	var order, blobs []digest.Digest
 	var missing MissingError
-	err := source.manifests().walk(ctx, d, func(child digest.Digest, err error) error {
-		if errors.Is(err, ErrManifestUnknown) {
+	err := source.manifests().walk(ctx, d, func(at digest.Digest, parsed manifest.Manifest, err error) error {
+		if errors.Is(err, ErrManifestUnknown) && at != d {
 			if !m.repo.registry.options.SparseIndexes {
-				missing.Manifests = append(missing.Manifests, child)
+				missing.Manifests = append(missing.Manifests, at)
 			}
 			return nil
 		}
-		order = append(order, child)
+		if err != nil {
+			return err
+		}
+		order = append(order, at)
+		needed, err := m.mountable(ctx, source, parsed, &missing)
+		blobs = append(blobs, needed...)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	// What cannot be brought whole is not brought in part.
-	var blobs []digest.Digest
-	for _, revision := range order {
-		needed, err := m.mountable(ctx, source, revision, &missing)
-		if err != nil {
-			return err
-		}
-		blobs = append(blobs, needed...)
-	}
 	if err := missing.orNil(); err != nil {
 		return err
 	}
+	var needs []need
+	layers := m.repo.linkedBlobs()
 	for _, d := range blobs {
-		if _, err := m.repo.linkedBlobs().mount(ctx, source, d); err != nil {
+		desc, err := layers.mount(ctx, source, d)
+		if err != nil {
 			return err
 		}
+		needs = append(needs, need{layers.links, d, desc.Digest})
 	}
 	if err := m.repo.prepare(ctx); err != nil {
 		return err
 	}
-	for i := len(order) - 1; i >= 0; i-- {
-		canonical, err := source.manifests().resolve(ctx, order[i])
+	for _, d := range slices.Backward(order) {
+		canonical, err := source.manifests().resolve(ctx, d)
 		if err != nil {
 			return err
 		}
-		if err := m.mountSignatures(ctx, source, order[i]); err != nil {
+		if err := m.repo.registry.settleContent(ctx, canonical); err != nil {
+			return asManifest(err)
+		}
+		if err := m.mountSignatures(ctx, source, d); err != nil {
 			return err
 		}
-		if err := m.repo.registry.putLink(ctx, m.links, order[i], canonical); err != nil {
+		if err := m.repo.registry.putLink(ctx, m.links, d, canonical); err != nil {
 			return err
 		}
+		needs = append(needs, need{m.links, d, canonical})
 	}
-	return nil
+	return m.repo.registry.uphold(ctx, needs, m.isLinked(d))
 }
 
 // mountable returns the blobs that a manifest of source needs, and adds to
 // missing those that source does not have.
-func (m *manifests) mountable(ctx context.Context, source *repository, revision digest.Digest, missing *MissingError) ([]digest.Digest, error) {
-	parsed, err := source.manifests().Get(ctx, revision)
-	if err != nil {
-		return nil, err
-	}
+func (m *manifests) mountable(ctx context.Context, source *repository, parsed manifest.Manifest, missing *MissingError) ([]digest.Digest, error) {
 	if err := m.repo.registry.options.URLs.Check(parsed.References()); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 func (m *manifests) Referrers(ctx context.Context, d digest.Digest) ([]Descriptor, error) {
 	var found []Descriptor
-	err := m.each(ctx, func(revision digest.Digest, parsed manifest.Manifest) error {
+	err := m.each(ctx, nil, func(revision digest.Digest, parsed manifest.Manifest) error {
 		if subject := parsed.References().Subject; subject != nil && subject.Digest == d {
 			found = append(found, manifest.Describe(parsed, revision))
 		}
@@ -22,9 +22,13 @@ func (m *manifests) Referrers(ctx context.Context, d digest.Digest) ([]Descripto
 	return found, m.repo.fail("referrers", d.String(), err)
 }
 
-// each calls fn for each manifest of the repository that can be parsed.
-func (m *manifests) each(ctx context.Context, fn func(digest.Digest, manifest.Manifest) error) error {
+// each calls fn for each manifest of the repository that can be parsed, but for
+// those that are known.
+func (m *manifests) each(ctx context.Context, known map[digest.Digest]bool, fn func(digest.Digest, manifest.Manifest) error) error {
 	return m.enumerate(ctx, func(revision digest.Digest) error {
+		if known[revision] {
+			return nil
+		}
 		parsed, err := m.peek(ctx, revision)
 		if isUnreadable(err) || errors.Is(err, ErrManifestUnknown) {
 			return nil

@@ -24,6 +24,7 @@ type registry struct {
 	log     *slog.Logger
 	clock   Clock
 	blobs   *blobs
+	settled *settled
 	leases  atomic.Pointer[leases] // of an exclusive user; nil: nobody wants to know
 
 	seed    maphash.Seed
@@ -42,6 +43,7 @@ func newRegistry(d driver.Driver, o Options) *registry {
 		log:     o.Logger,
 		clock:   o.Clock,
 		blobs:   newBlobs(d, o.Logger),
+		settled: newSettled(),
 		seed:    maphash.MakeSeed(),
 	}
 }

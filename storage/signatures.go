@@ -43,6 +43,9 @@ func (m *manifests) mountSignatures(ctx context.Context, source *repository, d d
 		if err != nil {
 			return ctx.Err() // one that cannot be read leaves the others
 		}
+		if err := m.repo.registry.settleContent(ctx, canonical); err != nil && !isAbsent(err) {
+			return err
+		}
 		return m.repo.registry.putLink(ctx, m.signatures(d), signature, canonical)
 	})
 }

@@ -228,8 +228,9 @@ type ManifestStore interface {
 	Mount(ctx context.Context, from Repository, d digest.Digest) (Descriptor, error)
 
 	// Delete removes a manifest and the tags that name it. One that an index
-	// of the repository names is [ErrReferenced]. Errors: [ErrUnsupported]
-	// where deletion is disabled.
+	// of the repository names is [ErrReferenced], and so is one that another
+	// process tags meanwhile. Errors: [ErrUnsupported] where deletion is
+	// disabled.
 	Delete(ctx context.Context, d digest.Digest) error
 
 	// Retract takes back a manifest that the caller has just put, as

@@ -48,7 +48,11 @@ func (r *registry) findSwept(ctx context.Context, runs []string, p string) (stri
 // bringBack moves a link or content from a run to its place, unless something is
 // there. Errors: driver.ErrNotExist where the run does not have it any more.
 func (r *registry) bringBack(ctx context.Context, run, p string) error {
-	src := sweptPath(run, p)
+	return r.moveBack(ctx, sweptPath(run, p), p)
+}
+
+// moveBack is bringBack from anywhere.
+func (r *registry) moveBack(ctx context.Context, src, p string) error {
 	err := driver.MoveDir(ctx, r.driver, path.Dir(src), path.Dir(p))
 	if errors.Is(err, driver.ErrExist) {
 		// Somebody has made the directory since, and maybe what is in it.
@@ -102,18 +106,38 @@ func (r *registry) revive(ctx context.Context, p string, before func(run string)
 }
 
 // removeLink takes d out of a set, and out of what was set aside of it: what is
-// removed must not come back.
-func (r *registry) removeLink(ctx context.Context, set links, d digest.Digest) error {
+// removed must not come back, but where unreferenced, asked when the link has
+// gone, refuses that. Errors: errNoLink.
+func (r *registry) removeLink(ctx context.Context, set links, d digest.Digest, unreferenced func(context.Context) error) error {
 	runs, err := r.sweptRuns(ctx)
 	if err != nil {
 		return err
 	}
+	link := linkPath(set.dir, d)
 	for _, run := range runs {
-		if err := ignore(r.driver.Delete(ctx, sweptPath(run, linkPath(set.dir, d)))); err != nil {
+		if err := ignore(r.driver.Delete(ctx, sweptPath(run, link))); err != nil {
 			return err
 		}
 	}
-	return set.remove(ctx, d)
+	gone, err := r.moveToTrash(ctx, path.Dir(link), d.Encoded())
+	switch {
+	case errors.Is(err, driver.ErrNotExist):
+		return errNoLink
+	case errors.Is(err, driver.ErrInvalidPath): // it is no directory
+		return r.driver.Delete(ctx, path.Dir(link))
+	case err != nil:
+		return err
+	}
+	if err := unreferenced(ctx); err != nil {
+		if back := r.moveBack(context.WithoutCancel(ctx), path.Join(gone, path.Base(link)), link); back != nil {
+			return errors.Join(err, back)
+		}
+		return err
+	}
+	if err := driver.Unsynced(r.driver).Delete(ctx, path.Dir(gone)); err != nil {
+		r.log.Warn("a link that was removed is left in the trash", "path", gone, "error", err)
+	}
+	return nil
 }
 
 // forgetSwept removes what was set aside of a repository. Nobody else uses the
@@ -308,8 +332,12 @@ func (r *registry) putLink(ctx context.Context, set links, d, canonical digest.D
 		return err
 	}
 	for try := 1; ; try++ {
-		if err := set.put(ctx, d, canonical); err != nil || r.leases.Load() == nil || try == openTries {
+		if err := set.put(ctx, d, canonical); err != nil {
 			return err
+		}
+		r.wrote(ctx, linkPath(set.dir, d))
+		if r.leases.Load() == nil || try == openTries {
+			return nil
 		}
 		if _, err := set.get(ctx, d); !errors.Is(err, errNoLink) {
 			return err

@@ -3,11 +3,8 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
-
-	"github.com/google/uuid"
 
 	"registryfs/digest"
 	"registryfs/driver"
@@ -95,143 +92,6 @@ func (t *tags) get(ctx context.Context, tag string) (Tag, error) {
 		return Tag{}, err
 	}
 	return Tag{Name: tag, Digest: d, ModTime: info.ModTime}, nil
-}
-
-func (t *tags) Tag(ctx context.Context, tag string, d digest.Digest) error {
-	refs := t.repo.registry.refsLock(t.repo.name)
-	refs.RLock()
-	defer refs.RUnlock()
-	if err := t.check(ctx, tag, d); err != nil {
-		return t.repo.fail("tag", tag, err)
-	}
-	lock := t.repo.registry.tagLock(t.repo.name)
-	lock.Lock()
-	defer lock.Unlock()
-	return t.repo.fail("tag", tag, t.set(ctx, tag, d))
-}
-
-// check makes sure that a tag will name something whole.
-func (t *tags) check(ctx context.Context, tag string, d digest.Digest) error {
-	if err := CheckTag(tag); err != nil {
-		return err
-	}
-	if err := t.repo.registry.writable(); err != nil {
-		return err
-	}
-	if err := t.repo.manifests().name(ctx, d); err != nil {
-		return err
-	}
-	if _, err := t.repo.manifests().Stat(ctx, d); err != nil {
-		return err
-	}
-	if t.repo.registry.options.SparseIndexes {
-		return nil
-	}
-	return t.repo.manifests().checkChildren(ctx, d)
-}
-
-// set moves a tag: the index link first, then the current one, so that what a
-// tag names is always among what it ever named. A new tag is built beside and
-// appears in one step.
-func (t *tags) set(ctx context.Context, tag string, d digest.Digest) error {
-	if err := t.repo.prepare(ctx); err != nil {
-		return err
-	}
-	if err := t.movable(ctx, tag, d); err != nil {
-		return err
-	}
-	dir := tagPath(t.repo.name, tag)
-	_, err := t.driver().Stat(ctx, dir)
-	if errors.Is(err, driver.ErrNotExist) {
-		staging := path.Join(layoutStaging, uuid.NewString())
-		if err := t.write(ctx, staging, d); err != nil {
-			return err
-		}
-		err = driver.MoveDir(ctx, t.driver(), staging, dir)
-		if !errors.Is(err, driver.ErrExist) {
-			return err
-		}
-		// Somebody else made it meanwhile: then it is a move.
-		err = t.driver().Delete(ctx, staging)
-	}
-	if err != nil {
-		return err
-	}
-	return t.write(ctx, dir, d)
-}
-
-func (t *tags) write(ctx context.Context, dir string, d digest.Digest) error {
-	if err := (links{t.driver(), indexPath(dir)}).put(ctx, d, d); err != nil {
-		return err
-	}
-	return putLink(ctx, t.driver(), currentPath(dir), d)
-}
-
-func (t *tags) Untag(ctx context.Context, tag string) error {
-	if err := t.repo.registry.writable(); err != nil {
-		return t.repo.fail("untag", tag, err)
-	}
-	lock := t.repo.registry.tagLock(t.repo.name)
-	lock.Lock()
-	defer lock.Unlock()
-	return t.repo.fail("untag", tag, t.remove(ctx, tag))
-}
-
-func (t *tags) remove(ctx context.Context, tag string) error {
-	if err := t.movable(ctx, tag, ""); err != nil {
-		return err
-	}
-	if _, err := t.get(ctx, tag); err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	return t.repo.registry.discard(ctx, tagPath(t.repo.name, tag), path.Join(t.repo.name, tag))
-}
-
-func (t *tags) Rename(ctx context.Context, from, to string) error {
-	return t.repo.fail("rename tag", from, t.rename(ctx, from, to))
-}
-
-func (t *tags) rename(ctx context.Context, from, to string) error {
-	if err := CheckTag(to); err != nil {
-		return err
-	}
-	if err := t.repo.registry.writable(); err != nil {
-		return err
-	}
-	refs := t.repo.registry.refsLock(t.repo.name)
-	refs.RLock()
-	defer refs.RUnlock()
-	lock := t.repo.registry.tagLock(t.repo.name)
-	lock.Lock()
-	defer lock.Unlock()
-	value, err := t.get(ctx, from)
-	if err != nil || from == to {
-		return err
-	}
-	if err := t.movable(ctx, from, ""); err != nil {
-		return err
-	}
-	if err := t.repo.manifests().name(ctx, value.Digest); err != nil {
-		return err
-	}
-	if _, err := t.repo.manifests().Stat(ctx, value.Digest); err != nil {
-		return err // a new name is not for what leads nowhere
-	}
-	if err := t.set(ctx, to, value.Digest); err != nil {
-		return err
-	}
-	return t.remove(ctx, from)
-}
-
-// movable refuses to change a tag that must stay as it is.
-func (t *tags) movable(ctx context.Context, tag string, to digest.Digest) error {
-	if !t.repo.registry.options.ImmutableTags {
-		return nil
-	}
-	if value, err := t.get(ctx, tag); err == nil && value.Digest != to {
-		return fmt.Errorf("%w: it names %s", ErrTagImmutable, value.Digest)
-	}
-	return nil
 }
 
 func (t *tags) Lookup(ctx context.Context, d digest.Digest) ([]string, error) {

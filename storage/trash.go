@@ -20,27 +20,23 @@ const (
 	trashPause = time.Hour
 )
 
-// discard moves a directory out of sight, in one step, into the trash, and
-// empties the trash of what is too old. name says what it was.
-func (r *registry) discard(ctx context.Context, dir, name string) error {
-	if _, err := r.moveToTrash(ctx, dir, name); err != nil {
-		return err
-	}
-	now, last := r.now(), r.emptied.Load()
-	if last != nil && now.since(*last) < trashPause || !r.emptied.CompareAndSwap(last, &now) {
-		return nil
-	}
-	if err := r.emptyTrash(ctx); err != nil {
-		r.log.Warn("cannot empty the trash", "error", err)
-	}
-	return nil
-}
-
-// moveToTrash moves a directory into the trash and returns where it is there.
+// moveToTrash moves a directory out of sight, in one step, into the trash, and
+// returns where it is there. name says what it was.
 func (r *registry) moveToTrash(ctx context.Context, dir, name string) (string, error) {
 	entry := r.now().String() + "." + uuid.NewString()
 	dst := path.Join(layoutTrash, entry, name)
 	return dst, driver.MoveDir(ctx, r.driver, dir, dst)
+}
+
+// tidyTrash empties the trash of what is too old, once in a while.
+func (r *registry) tidyTrash(ctx context.Context) {
+	now, last := r.now(), r.emptied.Load()
+	if last != nil && now.since(*last) < trashPause || !r.emptied.CompareAndSwap(last, &now) {
+		return
+	}
+	if err := r.emptyTrash(ctx); err != nil {
+		r.log.Warn("cannot empty the trash", "error", err)
+	}
 }
 
 // emptyTrash deletes what has been in the trash for long enough.

@@ -134,8 +134,8 @@ func (s *store) adopt(dir *os.File, name string, want ownership) (*os.File, erro
 	return child, nil
 }
 
-// Sync syncs the directories from the file up: a name in one that is not there
-// after a crash is worth nothing.
+// Sync syncs the directories from the file up, to one whose name is known to be
+// durable: a name in one that is not there after a crash is worth nothing.
 func (s *store) Sync(ctx context.Context, name string) error {
 	f, err := s.openRead(name)
 	if err != nil {
@@ -143,21 +143,36 @@ func (s *store) Sync(ctx context.Context, name string) error {
 	}
 	err = s.sys.Sync(f)
 	f.Close()
-	for err == nil && name != "/" {
+	parent, above := path.Dir(name), map[string]uint64{}
+	for dir := parent; err == nil; dir = path.Dir(dir) {
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		name = path.Dir(name)
-		err = s.syncDir(name)
+		var inode uint64
+		inode, err = s.syncDir(dir)
+		if dir == "/" || s.named.has(dir, inode) {
+			break
+		}
+		if dir != parent {
+			above[dir] = inode
+		}
+	}
+	if err == nil {
+		s.named.add(above)
 	}
 	return s.fault(err)
 }
 
-func (s *store) syncDir(name string) error {
+// syncDir syncs a directory and returns its inode.
+func (s *store) syncDir(name string) (uint64, error) {
 	dir, err := openDir(s.root, name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer dir.Close()
-	return s.sys.SyncDir(dir)
+	st, err := fstat(dir)
+	if err != nil {
+		return 0, err
+	}
+	return st.Ino, s.sys.SyncDir(dir)
 }

@@ -64,7 +64,7 @@ func New(root string, o Options) (driver.Driver, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: root, Err: err}
 	}
-	s := &store{root: os.NewFile(uintptr(fd), "/"), sys: o.Sys, making: newMaking()}
+	s := &store{root: os.NewFile(uintptr(fd), "/"), sys: o.Sys, making: newMaking(), named: newNamed()}
 	if s.sys == nil {
 		s.sys = System()
 	}
@@ -87,6 +87,7 @@ type store struct {
 	root   *os.File
 	sys    Sys
 	making *making
+	named  *named
 }
 
 var (
@@ -104,5 +105,5 @@ var (
 func (s *store) Name() string { return "filedriver" }
 
 func (s *store) Unsynced() driver.Driver {
-	return &store{root: s.root, sys: unnamed{s.sys}, making: s.making}
+	return &store{root: s.root, sys: unnamed{s.sys}, making: s.making, named: newNamed()}
 }

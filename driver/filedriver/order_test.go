@@ -73,6 +73,24 @@ func TestOrder(t *testing.T) {
 			[]string{"sync /dir/old", "syncdir /dir", "syncdir /"},
 		},
 		{
+			"sync of two files with directories in common",
+			func(t *testing.T, d driver.Driver) error {
+				un := driver.Unsynced(d)
+				require.NoError(t, un.PutContent(t.Context(), "/dir/a/b/f", nil))
+				require.NoError(t, un.PutContent(t.Context(), "/dir/a/c/f", nil))
+				require.NoError(t, driver.Sync(t.Context(), d, "/dir/a/b/f"))
+				return driver.Sync(t.Context(), d, "/dir/a/c/f")
+			},
+			[]string{
+				"mkdir /dir/a", "mkdir /dir/a/b", "create /dir/a/b/f.tmp", "write /dir/a/b/f.tmp", "sync /dir/a/b/f.tmp",
+				"rename /dir/a/b/f.tmp /dir/a/b/f",
+				"mkdir /dir/a/c", "create /dir/a/c/f.tmp", "write /dir/a/c/f.tmp", "sync /dir/a/c/f.tmp",
+				"rename /dir/a/c/f.tmp /dir/a/c/f",
+				"sync /dir/a/b/f", "syncdir /dir/a/b", "syncdir /dir/a", "syncdir /dir", "syncdir /",
+				"sync /dir/a/c/f", "syncdir /dir/a/c", "syncdir /dir/a",
+			},
+		},
+		{
 			"move of a directory",
 			func(t *testing.T, d driver.Driver) error { return driver.MoveDir(t.Context(), d, "/dir", "/new/dst") },
 			[]string{"mkdir /new", "syncdir /", "renamenew /dir /new/dst", "syncdir /new", "syncdir /"},
