@@ -17,9 +17,10 @@ import (
 // blobs is the content of all repositories, by canonical digest. It knows
 // nothing of which repository may see what: that is what links are for.
 type blobs struct {
-	driver driver.Driver
-	verify *verifier
-	log    *slog.Logger
+	driver  driver.Driver
+	verify  *verifier
+	settled *settled
+	log     *slog.Logger
 
 	resident atomic.Int64 // bytes of content that is open in memory
 
@@ -28,7 +29,7 @@ type blobs struct {
 }
 
 func newBlobs(d driver.Driver, log *slog.Logger) *blobs {
-	return &blobs{driver: d, verify: newVerifier(log), log: log, seed: maphash.MakeSeed()}
+	return &blobs{driver: d, verify: newVerifier(log), settled: newSettled(), log: log, seed: maphash.MakeSeed()}
 }
 
 // stat describes the content of a canonical digest without reading it.

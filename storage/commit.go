@@ -46,7 +46,7 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 	// Whoever resumed it before it is moved could write to what is published.
 	defer release()
 	if isPublished {
-		err = r.settle(ctx, canonical)
+		err = r.settleContent(ctx, canonical)
 	} else {
 		err = r.publish(ctx, data, canonical)
 	}

@@ -122,7 +122,7 @@ func (b *blobs) move(ctx context.Context, move func(context.Context, driver.Driv
 		return b.recheck(ctx, d, info)
 	}
 	b.verify.setGood(d, info.Version)
-	b.verify.setDurable(d, info.Version)
+	b.settled.add(info)
 	return nil
 }
 
@@ -140,29 +140,10 @@ func (b *blobs) recheck(ctx context.Context, d digest.Digest, found driver.FileI
 	return err
 }
 
-// settle makes content durable that is there already. Who published it may have
-// died before it had, and most registries never do. Once that has failed it
-// fails for this version of the file for ever: the kernel says so once, and the
-// next sync would succeed without the bytes.
+// settle makes content durable that is there already: who published it may have
+// died before it was.
 func (b *blobs) settle(ctx context.Context, d digest.Digest) error {
-	info, err := b.driver.Stat(ctx, blobPath(d))
-	if err != nil {
-		return contentError(err)
-	}
-	switch isDurable, err := b.verify.isDurable(d, info.Version); {
-	case err != nil:
-		return err
-	case isDurable:
-		return nil
-	}
-	if err := driver.Sync(ctx, b.driver, blobPath(d)); err != nil {
-		if ctx.Err() == nil {
-			b.verify.setLost(d, info.Version, err)
-		}
-		return err
-	}
-	b.verify.setDurable(d, info.Version)
-	return nil
+	return contentError(b.settled.sync(ctx, b.driver, blobPath(d)))
 }
 
 // quarantine takes away what stands where the content of d belongs.

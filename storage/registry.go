@@ -24,7 +24,6 @@ type registry struct {
 	log     *slog.Logger
 	clock   Clock
 	blobs   *blobs
-	settled *settled
 	leases  atomic.Pointer[leases] // of an exclusive user; nil: nobody wants to know
 
 	seed    maphash.Seed
@@ -43,7 +42,6 @@ func newRegistry(d driver.Driver, o Options) *registry {
 		log:     o.Logger,
 		clock:   o.Clock,
 		blobs:   newBlobs(d, o.Logger),
-		settled: newSettled(),
 		seed:    maphash.MakeSeed(),
 	}
 }

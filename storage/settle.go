@@ -5,8 +5,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"sync"
+	"syscall"
 
-	"registryfs/digest"
 	"registryfs/driver"
 )
 
@@ -18,76 +18,76 @@ import (
 // maxSettled bounds the files that are known to be durable.
 const maxSettled = 1 << 17
 
-// settled remembers which version of a file is durable, with its name. It keeps
-// no more of path and version than hashes.
+// settled remembers which version of a file is durable, with its name, or cannot
+// be made so: the kernel says so once, and the next sync would succeed without
+// the bytes. It keeps no more of path and version than hashes.
 type settled struct {
 	seed maphash.Seed
 
-	mu       sync.Mutex
-	versions map[uint64]uint64 // by path
+	mu    sync.Mutex
+	files map[uint64]settledFile // by path
+}
+
+type settledFile struct {
+	version uint64
+	lost    error // nil: it is durable
 }
 
 func newSettled() *settled {
-	return &settled{seed: maphash.MakeSeed(), versions: map[uint64]uint64{}}
+	return &settled{seed: maphash.MakeSeed(), files: map[uint64]settledFile{}}
 }
 
-func (s *settled) add(info driver.FileInfo) {
+// add records that a file is durable.
+func (s *settled) add(info driver.FileInfo) { s.record(info, nil) }
+
+func (s *settled) record(info driver.FileInfo, lost error) {
 	if info.Version == "" {
 		return
 	}
-	p, version := maphash.String(s.seed, info.Path), maphash.String(s.seed, info.Version)
+	p := maphash.String(s.seed, info.Path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.versions[p]; !known && len(s.versions) >= maxSettled {
-		for other := range s.versions { // any: the cost is one more sync
-			delete(s.versions, other)
+	if _, known := s.files[p]; !known && len(s.files) >= maxSettled {
+		for other := range s.files { // any: the cost is one more sync
+			delete(s.files, other)
 			break
 		}
 	}
-	s.versions[p] = version
+	s.files[p] = settledFile{maphash.String(s.seed, info.Version), lost}
 }
 
-func (s *settled) has(info driver.FileInfo) bool {
+// find returns what is known of a version of a file, if anything is.
+func (s *settled) find(info driver.FileInfo) (file settledFile, isKnown bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	version, known := s.versions[maphash.String(s.seed, info.Path)]
-	return known && info.Version != "" && version == maphash.String(s.seed, info.Version)
+	file, isKnown = s.files[maphash.String(s.seed, info.Path)]
+	return file, isKnown && info.Version != "" && file.version == maphash.String(s.seed, info.Version)
 }
 
-// settle makes a file durable, with its name, whoever stored it.
-func (r *registry) settle(ctx context.Context, p string, isDurable func(version string) bool) error {
-	info, err := r.driver.Stat(ctx, p)
-	if err != nil || r.settled.has(info) || isDurable(info.Version) {
+// sync makes a file durable, with its name, whoever stored it.
+func (s *settled) sync(ctx context.Context, d driver.Driver, p string) error {
+	info, err := d.Stat(ctx, p)
+	if err != nil {
 		return err
 	}
-	if err := driver.Sync(ctx, r.driver, p); err != nil {
-		return err
+	if file, isKnown := s.find(info); isKnown {
+		return file.lost
 	}
-	r.settled.add(info)
-	return nil
+	if err = driver.Sync(ctx, d, p); err == nil || isOfDisk(err) {
+		s.record(info, err)
+	}
+	return err
 }
 
-// settleLink is settle for a link. One that has gone is looked for by who needs
+// isOfDisk reports an error with which a disk does not take what was written.
+func isOfDisk(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// settleLink makes a link durable. One that has gone is looked for by who needs
 // it.
 func (r *registry) settleLink(ctx context.Context, p string) error {
-	return ignore(r.settle(ctx, p, func(string) bool { return false }))
-}
-
-// settleContent is settle for content.
-func (r *registry) settleContent(ctx context.Context, d digest.Digest) error {
-	isDurable := func(version string) bool { return r.blobs.verify.isDurable(d, version) }
-	for try := 1; ; try++ {
-		err := contentError(r.settle(ctx, blobPath(d), isDurable))
-		if !errors.Is(err, ErrBlobUnknown) || try == openTries {
-			return err
-		}
-		switch again, reviveErr := r.reviveContent(ctx, d); {
-		case reviveErr != nil:
-			return reviveErr
-		case !again:
-			return err
-		}
-	}
+	return ignore(r.blobs.settled.sync(ctx, r.driver, p))
 }
 
 // settleNeeds makes durable what a name will lead to. Content that is missing or
@@ -107,6 +107,6 @@ func (r *registry) settleNeeds(ctx context.Context, needs []need) error {
 // wrote takes note of a link that this process has written.
 func (r *registry) wrote(ctx context.Context, p string) {
 	if info, err := r.driver.Stat(ctx, p); err == nil {
-		r.settled.add(info)
+		r.blobs.settled.add(info)
 	}
 }

@@ -298,8 +298,8 @@ func (r *registry) publish(ctx context.Context, src staged, d digest.Digest) err
 	return r.keeping(ctx, d, func() error { return r.blobs.publish(ctx, src, d) })
 }
 
-// settle is that of blobs, beside a collection.
-func (r *registry) settle(ctx context.Context, d digest.Digest) error {
+// settleContent makes content durable, beside a collection.
+func (r *registry) settleContent(ctx context.Context, d digest.Digest) error {
 	return r.keeping(ctx, d, func() error { return r.blobs.settle(ctx, d) })
 }
 

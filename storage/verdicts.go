@@ -9,13 +9,10 @@ const (
 	maxChunkMemory = 16 << 20
 )
 
-// verdict is what is known about a version of a file: that it is good, and
-// perhaps that it is durable, or cannot be made so. The chunks of the content
-// belong to the digest, whatever the file.
+// verdict is what is known about a version of a file: that it is good. The
+// chunks of the content belong to the digest, whatever the file.
 type verdict struct {
 	version string
-	durable bool
-	lost    error
 	chunks  *digest.Chunks // nil where they are not known
 }
 
@@ -27,7 +24,7 @@ type verdicts struct {
 }
 
 // record remembers that a version of a file is good. Chunks that were known
-// before stay, and so does what was known of the same version.
+// before stay.
 func (vs *verdicts) record(d digest.Digest, version string, chunks *digest.Chunks) {
 	old, known := vs.byDigest[d]
 	if version == "" && chunks == nil {
@@ -40,9 +37,6 @@ func (vs *verdicts) record(d digest.Digest, version string, chunks *digest.Chunk
 		}
 	}
 	now := verdict{version: version, chunks: old.chunks}
-	if old.version == version {
-		now.durable, now.lost = old.durable, old.lost
-	}
 	if chunks != nil {
 		vs.makeRoom(d, chunks.Memory())
 		vs.memory += chunks.Memory()

@@ -62,40 +62,6 @@ func (v *verifier) setGood(d digest.Digest, version string) {
 	v.verdicts.record(d, version, nil)
 }
 
-// setDurable records that a version of a file, if it is the one that is good,
-// is durable too.
-func (v *verifier) setDurable(d digest.Digest, version string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if known := v.verdicts.byDigest[d]; version != "" && known.version == version {
-		known.durable = true
-		v.verdicts.byDigest[d] = known
-	}
-}
-
-// setLost records that a version of a file, if it is the one that is good,
-// could not be made durable.
-func (v *verifier) setLost(d digest.Digest, version string, why error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if known := v.verdicts.byDigest[d]; version != "" && known.version == version {
-		known.lost = why
-		v.verdicts.byDigest[d] = known
-	}
-}
-
-// isDurable reports whether a version of a file is known to be durable, or why
-// it cannot be made so.
-func (v *verifier) isDurable(d digest.Digest, version string) (bool, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known := v.verdicts.byDigest[d]
-	if version == "" || known.version != version {
-		return false, nil
-	}
-	return known.durable, known.lost
-}
-
 // chunks is what good content of d is checked with, part by part, or nil.
 func (v *verifier) chunks(d digest.Digest) *digest.Chunks {
 	v.mu.Lock()
