@@ -224,6 +224,9 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 	if err := u.usable(); err != nil {
 		return Descriptor{}, err
 	}
+	if _, err := digest.Parse(want.Digest.String()); err != nil {
+		return Descriptor{}, err
+	}
 	canonical, err := u.check(ctx, want)
 	if err != nil && u.isPublished(ctx, want) {
 		canonical, err = want.Digest, nil
@@ -284,12 +287,9 @@ func (u *upload) isPublished(ctx context.Context, want Descriptor) bool {
 	return want.Size == 0 || want.Size == blob.Descriptor().Size
 }
 
-// check verifies the content against a descriptor and returns its canonical
-// digest.
+// check verifies the content against a descriptor, whose digest is one, and
+// returns its canonical digest.
 func (u *upload) check(ctx context.Context, want Descriptor) (digest.Digest, error) {
-	if _, err := digest.Parse(want.Digest.String()); err != nil {
-		return "", err
-	}
 	if want.Size != 0 && want.Size != u.size {
 		return "", fmt.Errorf("%w: %d bytes, want %d", ErrSizeMismatch, u.size, want.Size)
 	}
