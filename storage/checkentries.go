@@ -85,6 +85,7 @@ func (c *checker) unreadable(ctx context.Context, p, repo, name string, why erro
 // foreign reports what does not belong where it is. A repair takes it away
 // only where it does damage.
 func (c *checker) foreign(ctx context.Context, e entry, repo string, damage bool) {
+	c.mayHide(e, repo)
 	f := Finding{Kind: FindingForeign, Damage: damage, Repository: repo, Path: e.path, Reason: e.kind() + " that does not belong here"}
 	var fix func(context.Context) (string, error)
 	if damage {
@@ -95,10 +96,19 @@ func (c *checker) foreign(ctx context.Context, e entry, repo string, damage bool
 
 // notDir reports what stands in the place of a directory.
 func (c *checker) notDir(ctx context.Context, e entry, repo string) {
+	c.mayHide(e, repo)
 	c.report(ctx, Finding{
 		Kind: FindingCorrupt, Damage: true, Repository: repo, Path: e.path,
 		Reason: e.kind() + " in the place of a directory",
 	}, c.putAside(e.path))
+}
+
+// mayHide notes that something of a repository cannot be seen, if e is special:
+// a symlink may lead to it.
+func (c *checker) mayHide(e entry, repo string) {
+	if e.special {
+		c.unread[repo] = true
+	}
 }
 
 // temporary reports what a writer that died has left.

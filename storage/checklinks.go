@@ -196,6 +196,9 @@ func (c *checker) badLink(ctx context.Context, set linkSet, d digest.Digest, e e
 		if c.report(ctx, f, c.rewriteLink(set.links, d, e)) {
 			found[d] = nil
 		}
+	case e.special && !digest.IsCanonical(d): // it may lead to what the name does not tell
+		c.mayHide(e, set.repo)
+		c.report(ctx, f, byHand)
 	case errors.Is(lost, ErrBlobUnknown), errors.Is(lost, ErrCorrupt):
 		if c.report(ctx, f, c.putLinkAside(set.links, d, "")) {
 			delete(found, d)
