@@ -13,7 +13,7 @@ import (
 type entry struct {
 	path, name string
 	info       driver.FileInfo // zero for what is special
-	special    bool            // neither a regular file nor a directory
+	special    bool            // neither a regular file nor a directory, or not to be named
 }
 
 func (e entry) isDir() bool  { return !e.special && e.info.IsDir }
@@ -22,6 +22,8 @@ func (e entry) isFile() bool { return !e.special && !e.info.IsDir }
 // kind names what e is, for people.
 func (e entry) kind() string {
 	switch {
+	case !driver.ValidPath(e.path):
+		return "something by a name that no registry gives"
 	case e.special:
 		return "a symlink or a special file"
 	case e.info.IsDir:
@@ -104,7 +106,7 @@ func (c *checker) notDir(ctx context.Context, e entry, repo string) {
 }
 
 // mayHide notes that something of a repository cannot be seen, if e is special:
-// a symlink may lead to it.
+// a symlink may lead to it, or it may have been renamed.
 func (c *checker) mayHide(e entry, repo string) {
 	if e.special {
 		c.unread[repo] = true

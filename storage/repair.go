@@ -19,8 +19,9 @@ const (
 )
 
 var (
-	// errByHand says that what is no file and no directory cannot be moved.
-	errByHand = errors.New("a symlink or a special file must be removed by hand")
+	// errByHand says that what is no file and no directory, or cannot be named,
+	// cannot be moved.
+	errByHand = errors.New("it must be moved or removed by hand")
 	// errUnread says that what seems not to be there may only not be seen.
 	errUnread = errors.New("something in the repository cannot be read")
 	// errReadsOtherwise says that what was found may have been a bad read.
