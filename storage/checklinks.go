@@ -138,8 +138,10 @@ func (c *checker) checkLink(ctx context.Context, set linkSet, d digest.Digest, e
 	isLost := errors.Is(why, ErrBlobUnknown)
 	if f.Reason = contentReason(why); why == nil && d != target {
 		if why = c.checkAlias(ctx, d, target); why != nil {
-			f.Kind, f.Reason = FindingCorrupt, why.Error()
-			isLost = errors.Is(why, ErrCorrupt)
+			f.Kind, f.Reason = FindingUnreadable, why.Error()
+			if isLost = errors.Is(why, ErrCorrupt); isLost {
+				f.Kind = FindingCorrupt
+			}
 		}
 	}
 	found[d] = why
