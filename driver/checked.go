@@ -9,7 +9,7 @@ import (
 
 // Checked wraps a driver so that it is only called with valid paths and
 // offsets, under a context that has not ended, and that its errors are
-// [*PathError]. List leaves out names that no path can hold.
+// [*PathError].
 //
 // The result offers every optional interface of this package: by d's own
 // method, or by the fallback function. Space and Lock are
@@ -27,16 +27,17 @@ type checked struct {
 }
 
 var (
-	_ Driver   = (*checked)(nil)
-	_ AtOpener = (*checked)(nil)
-	_ Walker   = (*checked)(nil)
-	_ NewMover = (*checked)(nil)
-	_ DirMover = (*checked)(nil)
-	_ DirMaker = (*checked)(nil)
-	_ Syncer   = (*checked)(nil)
-	_ Unsyncer = (*checked)(nil)
-	_ Locker   = (*checked)(nil)
-	_ Spacer   = (*checked)(nil)
+	_ Driver     = (*checked)(nil)
+	_ AtOpener   = (*checked)(nil)
+	_ Walker     = (*checked)(nil)
+	_ NewMover   = (*checked)(nil)
+	_ DirMover   = (*checked)(nil)
+	_ DirMaker   = (*checked)(nil)
+	_ DirRemover = (*checked)(nil)
+	_ Syncer     = (*checked)(nil)
+	_ Unsyncer   = (*checked)(nil)
+	_ Locker     = (*checked)(nil)
+	_ Spacer     = (*checked)(nil)
 )
 
 func (c *checked) Name() string { return c.inner.Name() }
@@ -96,17 +97,8 @@ func (c *checked) List(ctx context.Context, path string) ([]string, error) {
 	if err := c.checkDir(ctx, "list", path); err != nil {
 		return nil, err
 	}
-	all, err := c.inner.List(ctx, path)
-	if err != nil {
-		return nil, c.wrap("list", path, err)
-	}
-	valid := all[:0]
-	for _, child := range all {
-		if ValidPath(child) {
-			valid = append(valid, child)
-		}
-	}
-	return valid, nil
+	children, err := c.inner.List(ctx, path)
+	return children, c.wrap("list", path, err)
 }
 
 func (c *checked) Move(ctx context.Context, src, dst string) error {
@@ -175,6 +167,13 @@ func (c *checked) MakeDir(ctx context.Context, path string) error {
 		return err
 	}
 	return c.wrap("makedir", path, MakeDir(ctx, c.inner, path))
+}
+
+func (c *checked) RemoveDir(ctx context.Context, path string) error {
+	if err := c.check(ctx, "removedir", path); err != nil {
+		return err
+	}
+	return c.wrap("removedir", path, RemoveDir(ctx, c.inner, path))
 }
 
 func (c *checked) Sync(ctx context.Context, path string) error {

@@ -52,7 +52,7 @@ func TestSpaceUnsupported(t *testing.T) {
 	}
 }
 
-// broken fails with an error of its own, and lists what nobody can name.
+// broken fails with an error of its own, and lists what no path can name.
 type broken struct{ driver.Driver }
 
 func (broken) Name() string { return "broken" }
@@ -87,5 +87,9 @@ func TestCheckedErrors(t *testing.T) {
 
 	children, err := d.List(t.Context(), "/")
 	require.NoError(t, err)
-	require.Equal(t, []string{"/a", "/b"}, children)
+	require.Equal(t, []string{"/a", "/lost+found", "/b", "/.é"}, children)
+	require.ErrorIs(t, driver.Walk(t.Context(), d, "/", nil), driver.ErrInvalidPath)
+
+	_, err = d.Stat(t.Context(), "/a\nb")
+	require.EqualError(t, err, `broken: stat "/a\nb": driver: invalid path: invalid argument`)
 }

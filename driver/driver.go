@@ -13,9 +13,10 @@
 // [Driver] is the core that every implementation writes. What only some can do
 // is an optional interface with a fallback function beside it: [Walker] and
 // [Walk], [AtOpener] and [OpenAt], [NewMover] and [MoveNew], [DirMover] and
-// [MoveDir], [DirMaker] and [MakeDir], [Syncer] and [Sync], [Unsyncer] and
-// [Unsynced], [Locker] and [Lock], [Spacer] and [SpaceOf]. Wrap an implementation in [Checked] and it need not
-// check paths and offsets itself, nor calls of a writer that has ended.
+// [MoveDir], [DirMaker] and [MakeDir], [DirRemover] and [RemoveDir], [Syncer]
+// and [Sync], [Unsyncer] and [Unsynced], [Locker] and [Lock], [Spacer] and
+// [SpaceOf]. Wrap an implementation in [Checked] and it need not check paths and
+// offsets itself, nor calls of a writer that has ended.
 // Package drivertest holds the conformance suite.
 package driver
 
@@ -66,7 +67,10 @@ type Driver interface {
 	Stat(ctx context.Context, path string) (FileInfo, error)
 
 	// List returns the absolute paths of the direct children of a directory,
-	// in any order. The root always exists. Listing a file is an error.
+	// in any order: all of them, so that nobody takes a directory for empty
+	// that is not. Others may have put there what no path can name, or what is
+	// neither a file nor a directory; to every method its path is
+	// ErrInvalidPath. The root always exists. Listing a file is an error.
 	List(ctx context.Context, path string) ([]string, error)
 
 	// Move renames a file in one step, replacing dst, and makes the missing

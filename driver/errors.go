@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 )
 
 var (
 	// ErrNotExist says that a path names nothing.
 	ErrNotExist = fmt.Errorf("driver: path not found: %w", fs.ErrNotExist)
-	// ErrExist says that the destination of MoveDir exists.
+	// ErrExist says that something is in the way: at the destination of MoveDir
+	// or MoveNew, or in the directory of RemoveDir.
 	ErrExist = fmt.Errorf("driver: path exists: %w", fs.ErrExist)
 	// ErrInvalidPath says that a path is not one that [ValidPath] accepts, or
 	// that its kind does not fit: a file used as a directory, a symlink or a
@@ -37,7 +39,11 @@ type PathError struct {
 }
 
 func (e *PathError) Error() string {
-	return fmt.Sprintf("%s: %s %s: %v", e.Driver, e.Op, e.Path, e.Err)
+	path := e.Path
+	if !ValidPath(path) && path != "/" {
+		path = strconv.Quote(path)
+	}
+	return fmt.Sprintf("%s: %s %s: %v", e.Driver, e.Op, path, e.Err)
 }
 
 func (e *PathError) Unwrap() error { return e.Err }

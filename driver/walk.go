@@ -21,7 +21,9 @@ var (
 
 // Walk calls fn for everything below root, parents before children and
 // siblings in lexical order; root itself is not visited. What vanishes during
-// the walk is passed over. It uses d's own [Walker] where there is one.
+// the walk is passed over; what cannot be described ends it, as [ErrInvalidPath]
+// where it is neither a file nor a directory, or no path can name it. It uses
+// d's own [Walker] where there is one.
 func Walk(ctx context.Context, d Driver, root string, fn WalkFunc) error {
 	var err error
 	if w, ok := d.(Walker); ok {

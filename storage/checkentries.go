@@ -13,7 +13,7 @@ import (
 type entry struct {
 	path, name string
 	info       driver.FileInfo // zero for what is special
-	special    bool            // neither a regular file nor a directory
+	special    bool            // neither a regular file nor a directory, or not to be named
 }
 
 func (e entry) isDir() bool  { return !e.special && e.info.IsDir }
@@ -22,6 +22,8 @@ func (e entry) isFile() bool { return !e.special && !e.info.IsDir }
 // kind names what e is, for people.
 func (e entry) kind() string {
 	switch {
+	case !driver.ValidPath(e.path):
+		return "something by a name that no registry gives"
 	case e.special:
 		return "a symlink or a special file"
 	case e.info.IsDir:
@@ -85,6 +87,7 @@ func (c *checker) unreadable(ctx context.Context, p, repo, name string, why erro
 // foreign reports what does not belong where it is. A repair takes it away
 // only where it does damage.
 func (c *checker) foreign(ctx context.Context, e entry, repo string, damage bool) {
+	c.mayHide(e, repo)
 	f := Finding{Kind: FindingForeign, Damage: damage, Repository: repo, Path: e.path, Reason: e.kind() + " that does not belong here"}
 	var fix func(context.Context) (string, error)
 	if damage {
@@ -95,10 +98,19 @@ func (c *checker) foreign(ctx context.Context, e entry, repo string, damage bool
 
 // notDir reports what stands in the place of a directory.
 func (c *checker) notDir(ctx context.Context, e entry, repo string) {
+	c.mayHide(e, repo)
 	c.report(ctx, Finding{
 		Kind: FindingCorrupt, Damage: true, Repository: repo, Path: e.path,
 		Reason: e.kind() + " in the place of a directory",
 	}, c.putAside(e.path))
+}
+
+// mayHide notes that something of a repository cannot be seen, if e is special:
+// a symlink may lead to it, or it may have been renamed.
+func (c *checker) mayHide(e entry, repo string) {
+	if e.special {
+		c.unread[repo] = true
+	}
 }
 
 // temporary reports what a writer that died has left.

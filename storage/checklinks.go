@@ -138,8 +138,10 @@ func (c *checker) checkLink(ctx context.Context, set linkSet, d digest.Digest, e
 	isLost := errors.Is(why, ErrBlobUnknown)
 	if f.Reason = contentReason(why); why == nil && d != target {
 		if why = c.checkAlias(ctx, d, target); why != nil {
-			f.Kind, f.Reason = FindingCorrupt, why.Error()
-			isLost = errors.Is(why, ErrCorrupt)
+			f.Kind, f.Reason = FindingUnreadable, why.Error()
+			if isLost = errors.Is(why, ErrCorrupt); isLost {
+				f.Kind = FindingCorrupt
+			}
 		}
 	}
 	found[d] = why
@@ -196,6 +198,9 @@ func (c *checker) badLink(ctx context.Context, set linkSet, d digest.Digest, e e
 		if c.report(ctx, f, c.rewriteLink(set.links, d, e)) {
 			found[d] = nil
 		}
+	case e.special && !digest.IsCanonical(d): // it may lead to what the name does not tell
+		c.mayHide(e, set.repo)
+		c.report(ctx, f, byHand)
 	case errors.Is(lost, ErrBlobUnknown), errors.Is(lost, ErrCorrupt):
 		if c.report(ctx, f, c.putLinkAside(set.links, d, "")) {
 			delete(found, d)

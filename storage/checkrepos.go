@@ -48,24 +48,25 @@ func (c *checker) checkNamespace(ctx context.Context, name string) error {
 
 // checkRepository checks the parts of a repository.
 func (c *checker) checkRepository(ctx context.Context, name string, parts []entry) error {
-	have := map[string]bool{}
+	found := map[string]entry{}
 	for _, e := range parts {
 		switch {
 		case e.path != layersPath(name) && e.path != manifestsPath(name) && e.path != uploadsPath(name):
 			c.foreign(ctx, e, name, false)
+			continue
 		case !e.isDir():
 			c.notDir(ctx, e, name)
-		default:
-			have[e.path] = true
 		}
+		found[e.path] = e
 	}
-	if have[layersPath(name)] || have[manifestsPath(name)] {
+	layers, manifests := found[layersPath(name)], found[manifestsPath(name)]
+	if layers.isDir() || manifests.isDir() {
 		c.summary.Repositories++
-		if err := c.checkContents(ctx, name, have[layersPath(name)]); err != nil {
+		if err := c.checkContents(ctx, name, layers, manifests); err != nil {
 			return err
 		}
 	}
-	if have[uploadsPath(name)] {
+	if found[uploadsPath(name)].isDir() {
 		return c.checkUploads(ctx, name)
 	}
 	return nil
@@ -73,15 +74,22 @@ func (c *checker) checkRepository(ctx context.Context, name string, parts []entr
 
 // checkContents checks layers, manifests and tags, each of which needs what
 // comes before it.
-func (c *checker) checkContents(ctx context.Context, name string, hasLayers bool) error {
+func (c *checker) checkContents(ctx context.Context, name string, layers, manifests entry) error {
 	r := &repoCheck{checker: c, repo: c.registry.repository(name), layers: linked{}}
-	if !hasLayers {
+	switch {
+	case layers.isDir():
+		set := linkSet{links: r.repo.linkedBlobs().links, repo: name}
+		if err := c.checkLinksBelow(ctx, set, "", r.layers); err != nil {
+			return err
+		}
+	case !layers.special:
 		c.report(ctx, Finding{
 			Kind: FindingHalfWritten, Damage: true, Repository: name, Path: layersPath(name),
 			Reason: "the directory is not there, and without it stock garbage collectors lose the repository's images",
 		}, c.makeDir(layersPath(name)))
-	} else if err := c.checkLinksBelow(ctx, linkSet{links: r.repo.linkedBlobs().links, repo: name}, "", r.layers); err != nil {
-		return err
+	}
+	if !manifests.isDir() {
+		return nil
 	}
 	entries, err := c.list(ctx, manifestsPath(name), name)
 	if err != nil {

@@ -36,11 +36,11 @@ func (r *repoCheck) checkTag(ctx context.Context, tag entry, old map[digest.Dige
 	if err != nil {
 		return err
 	}
-	history, hasCurrent := linked{}, false
+	history, value := linked{}, entry{}
 	for _, e := range entries {
 		switch {
-		case e.path == path.Dir(currentPath(tag.path)) && e.isDir():
-			hasCurrent = true
+		case e.path == path.Dir(currentPath(tag.path)):
+			value = e
 		case e.path == indexPath(tag.path) && e.isDir():
 			set := linkSet{links: links{r.registry.driver, e.path}, repo: r.repo.name, history: true}
 			if history, err = r.checkLinks(ctx, set); err != nil {
@@ -48,14 +48,16 @@ func (r *repoCheck) checkTag(ctx context.Context, tag entry, old map[digest.Dige
 			}
 		case e.path == indexPath(tag.path):
 			r.notDir(ctx, e, r.repo.name)
-		case e.path == path.Dir(currentPath(tag.path)):
-			// A value that is not there, or none; reported below.
 		default:
 			r.foreign(ctx, e, r.repo.name, false)
 		}
 	}
 	var current *entry
-	if hasCurrent {
+	switch {
+	case value.special: // the tag may have a value that cannot be seen
+		r.notDir(ctx, value, r.repo.name)
+		return ctx.Err()
+	case value.isDir():
 		if current, err = r.findCurrent(ctx, tag); err != nil {
 			return err
 		}
@@ -98,6 +100,9 @@ func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry,
 			f.Kind, f.Reason = FindingHalfWritten, "the value of the tag is empty"
 		}
 		fix := r.trashTag(tag, "")
+		if current.special {
+			fix = byHand
+		}
 		if only, ok := r.onlyValue(history); ok && !current.info.IsDir {
 			fix = r.restoreTag(tag, only)
 		}

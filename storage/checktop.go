@@ -15,6 +15,7 @@ func (c *checker) checkTop(ctx context.Context) error {
 			c.foreign(ctx, e, "", false)
 		case !e.isDir():
 			c.notDir(ctx, e, "")
+			expected[e.path] = e.special
 		default:
 			expected[e.path] = true
 		}

@@ -103,8 +103,8 @@ func (u *upload) isPublished(ctx context.Context, want Descriptor) bool {
 	return want.Size == 0 || want.Size == blob.Descriptor().Size
 }
 
-// check verifies the content against a descriptor and returns its canonical
-// digest.
+// check verifies the content against a descriptor, whose digest is one, and
+// returns its canonical digest.
 func (u *upload) check(ctx context.Context, want Descriptor) (digest.Digest, error) {
 	if want.Size != 0 && want.Size != u.size {
 		return "", fmt.Errorf("%w: %d bytes, want %d", ErrSizeMismatch, u.size, want.Size)

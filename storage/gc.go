@@ -185,12 +185,12 @@ type collection struct {
 }
 
 // namespace collects in each repository below a name, and in that of the name
-// itself. Names that a registry would not accept are looked into as well: what
-// is there may have been put there by another.
+// itself. Names that a registry would not accept are looked into as well, as far
+// as they can be: what is there may have been put there by another.
 func (c *collection) namespace(ctx context.Context, name string) error {
 	dir := repoPath(name)
 	children, isDir, err := c.list(ctx, name, dir)
-	if err != nil {
+	if err != nil || !driver.ValidPath(dir) {
 		return err
 	}
 	isEmpty := isDir && len(children) == 0
@@ -198,15 +198,34 @@ func (c *collection) namespace(ctx context.Context, name string) error {
 		return err
 	}
 	if isEmpty && len(children) == 0 && name != "" && !c.isOnline() { // somebody may just have made it
-		return c.removeOld(ctx, Collected{Kind: CollectLeftover, Path: dir}, dir)
+		isOld, err := c.isOldDir(ctx, dir)
+		if err != nil || !isOld {
+			return err
+		}
+		return c.removeLeft(ctx, Collected{Kind: CollectLeftover, Path: dir}, nil)
 	}
-	isRepository := func(child string) bool { return isReserved(path.Base(child)) }
-	if name != "" && slices.ContainsFunc(children, isRepository) {
-		if err := c.repository(ctx, name); err != nil {
+	var parts, below []string
+	for _, child := range children {
+		if isReserved(path.Base(child)) {
+			parts = append(parts, child)
+		} else {
+			below = append(below, child)
+		}
+	}
+	switch {
+	case len(parts) == 0:
+	case name == "":
+		for _, part := range parts {
+			if err := c.foreign(ctx, "", part); err != nil {
+				return err
+			}
+		}
+	default:
+		if err := c.repository(ctx, name, parts); err != nil {
 			return err
 		}
 	}
-	for _, child := range slices.DeleteFunc(children, isRepository) {
+	for _, child := range below {
 		if err := c.namespace(ctx, path.Join(name, path.Base(child))); err != nil {
 			return err
 		}
@@ -216,7 +235,8 @@ func (c *collection) namespace(ctx context.Context, name string) error {
 
 func (c *collection) collectRepositories(ctx context.Context) error { return c.namespace(ctx, "") }
 
-func (c *collection) repository(ctx context.Context, name string) error {
+// repository collects in a repository that consists of some parts.
+func (c *collection) repository(ctx context.Context, name string, parts []string) error {
 	lock := c.registry.refsLock(name)
 	lock.Lock()
 	defer lock.Unlock()
@@ -227,6 +247,9 @@ func (c *collection) repository(ctx context.Context, name string) error {
 		reached:    map[digest.Digest]bool{},
 		needed:     map[digest.Digest]bool{},
 		children:   map[digest.Digest][]digest.Digest{},
+	}
+	if err := m.foreignParts(ctx, parts); err != nil {
+		return err
 	}
 	if err := m.mark(ctx); err != nil {
 		return err
@@ -252,6 +275,9 @@ func (c *collection) list(ctx context.Context, repo, dir string) (children []str
 	if statErr == nil && !info.IsDir {
 		return nil, false, nil
 	}
+	if !driver.ValidPath(dir) {
+		err = errForeign
+	}
 	c.summary.ContentKept = true
 	c.damage(Collected{Repository: repo, Path: dir, Err: err})
 	return nil, false, ctx.Err()
@@ -262,16 +288,10 @@ func (c *collection) isOld(modTime time.Time) bool {
 	return !modTime.IsZero() && modTime.Before(c.before)
 }
 
-// removeOld removes a path if what is at by is old.
-func (c *collection) removeOld(ctx context.Context, it Collected, by string) error {
-	info, err := c.registry.driver.Stat(ctx, by)
-	if errors.Is(err, driver.ErrNotExist) || err == nil && !c.isOld(info.ModTime) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return c.remove(ctx, it)
+// isOldDir reports whether a directory in which nothing is may go.
+func (c *collection) isOldDir(ctx context.Context, dir string) (bool, error) {
+	info, err := c.registry.driver.Stat(ctx, dir)
+	return err == nil && c.isOld(info.ModTime), ignoreMissing(err)
 }
 
 // remove removes a path, which is durable then, and tells of it.

@@ -63,7 +63,7 @@ func (c *collection) findSwept(ctx context.Context) error {
 	}
 	for _, dir := range dirs {
 		when, ok := parseStamp(path.Base(dir))
-		if !ok {
+		if !ok || !driver.ValidPath(dir) {
 			continue
 		}
 		run := &sweptRun{dir: dir, isEnded: c.now.since(when) >= max(c.options.Grace, 0)}
@@ -141,11 +141,17 @@ func (c *collection) isKept(ctx context.Context, names ...digest.Digest) (bool, 
 // sweepAway removes the directory of a link or of content, or sets it aside.
 // file is what is in it, and the names are what it may be leased as.
 func (c *collection) sweepAway(ctx context.Context, it Collected, file string, names ...digest.Digest) (kept bool, err error) {
-	if !c.isOnline() {
-		return false, c.remove(ctx, it)
-	}
 	if kept, err := c.isKept(ctx, names...); kept || err != nil {
 		return kept, err
+	}
+	children, stays, err := c.inside(ctx, it, path.Base(file))
+	switch {
+	case err != nil || stays:
+		return stays, err
+	case !c.isOnline() && it.Kind == CollectLeftover:
+		return false, c.removeLeft(ctx, it, children)
+	case !c.isOnline():
+		return false, c.remove(ctx, it)
 	}
 	err = driver.MoveDir(ctx, c.registry.driver, it.Path, sweptPath(c.run, it.Path))
 	if errors.Is(err, driver.ErrNotExist) {

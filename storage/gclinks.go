@@ -54,20 +54,24 @@ func (m *marking) algorithms(ctx context.Context, set links, dir string, found m
 			}
 			continue
 		}
+		if !isAlgorithm {
+			if err := m.foreign(ctx, m.repo.name, child); err != nil {
+				return err
+			}
+			continue
+		}
 		dirs, _, err := m.list(ctx, child)
 		if err != nil {
 			return err
 		}
-		if !isAlgorithm && len(dirs) > 0 {
-			m.hidden(child, "", fmt.Errorf("%w: links by an unknown algorithm", digest.ErrUnsupported))
-			continue
-		}
 		for _, dir := range dirs {
 			d, err := digest.FromHex(alg.String(), path.Base(dir))
-			if err != nil {
-				continue
+			if err == nil {
+				found[d], err = m.link(ctx, set, d)
+			} else {
+				err = m.foreign(ctx, m.repo.name, dir)
 			}
-			if found[d], err = m.link(ctx, set, d); err != nil {
+			if err != nil {
 				return err
 			}
 		}

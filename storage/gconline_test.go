@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"path"
 	"sync"
 	"testing"
 	"time"
@@ -144,6 +145,31 @@ func TestCollectOnlineRestores(t *testing.T) {
 	requireSound(t, d)
 	require.Equal(t, "layer of signature", string(readAll(t, repository(t, user, "app"), digest.FromBytes([]byte("layer of signature")))))
 	require.NotEmpty(t, signed.payload)
+}
+
+// A registry that deletes a link, or dies making one, leaves its directory. By a
+// provisional digest that leads to no content that anybody knows.
+func TestCollectOnlineEmptyLinks(t *testing.T) {
+	d, clock := memdriver.New(), newClock()
+	repo := repository(t, create(t, d), "app")
+	kept := push(t, repo, "kept", "v1")
+	absent := digest.SHA512.FromBytes([]byte("absent"))
+	empty := []string{
+		path.Dir(layerLink("app", absent)), path.Dir(revisionLink("app", absent)),
+		path.Dir(tarsumLink("app", tarsumVectors(t)[0].tarsum)),
+	}
+	for _, dir := range empty {
+		require.NoError(t, driver.MakeDir(t.Context(), d, dir))
+	}
+	user, _ := exclusive(t, d, clock)
+	require.Equal(t, len(empty), collectOnline(t, d, clock, online).Aside.Leftovers)
+	collectOnline(t, d, clock, online)
+	for p := range tree(t, d) {
+		for _, dir := range empty {
+			require.NotContains(t, p, path.Base(dir))
+		}
+	}
+	require.Equal(t, "layer of kept", string(readAll(t, repository(t, user, "app"), kept.layer)))
 }
 
 // What was removed does not come back from what had been set aside.

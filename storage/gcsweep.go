@@ -163,7 +163,7 @@ func (c *collection) sweepBlob(ctx context.Context, d digest.Digest) error {
 	case errors.Is(err, driver.ErrNotExist) && c.isOnline(): // or somebody is just putting it there
 		return nil
 	case errors.Is(err, driver.ErrNotExist): // it was removed, all but its directory
-		return c.removeOld(ctx, Collected{Kind: CollectLeftover, Path: it.Path}, it.Path)
+		return c.sweepBlobDir(ctx, it.Path)
 	case errors.Is(err, driver.ErrInvalidPath), err == nil && info.IsDir:
 		return nil
 	case err != nil:
@@ -176,6 +176,20 @@ func (c *collection) sweepBlob(ctx context.Context, d digest.Digest) error {
 	return err
 }
 
+// sweepBlobDir removes the directory of content that is not there.
+func (c *collection) sweepBlobDir(ctx context.Context, dir string) error {
+	isOld, err := c.isOldDir(ctx, dir)
+	if err != nil || !isOld {
+		return err
+	}
+	it := Collected{Kind: CollectLeftover, Path: dir}
+	children, stays, err := c.inside(ctx, it, "data")
+	if err != nil || stays {
+		return err
+	}
+	return c.removeLeft(ctx, it, children)
+}
+
 // eachBelow calls fn for each path so many levels below a directory.
 func (c *collection) eachBelow(ctx context.Context, dir string, levels int, fn func(string) error) error {
 	if levels == 0 {
@@ -186,6 +200,9 @@ func (c *collection) eachBelow(ctx context.Context, dir string, levels int, fn f
 		return err
 	}
 	for _, child := range children {
+		if !driver.ValidPath(child) { // no registry has put it there, and it leads to no content
+			continue
+		}
 		if err := c.eachBelow(ctx, child, levels-1, fn); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"registryfs/digest"
+	"registryfs/driver"
 )
 
 // The tree below the root of a driver, as docker/distribution 2.x and 3.x
@@ -99,6 +100,9 @@ func statePath(name, id string, offset int64) string {
 
 // closePath is what we know of the last close of an upload.
 func closePath(id string) string { return path.Join(layoutCloses, id) }
+
+// isPart reports whether a child of a repository is one of its directories.
+func isPart(child string) bool { return isReserved(path.Base(child)) && driver.ValidPath(child) }
 
 // isReserved tells the directories of a repository from the names below it: no
 // component of a name begins with an underscore.

@@ -108,14 +108,21 @@ func (r *registry) lease(ctx context.Context, kind leaseKind, digests ...digest.
 		return nil
 	}
 	for _, d := range digests {
-		if _, err := digest.Parse(d.String()); err != nil {
-			continue // nothing is there by that name
+		if !isDigest(d) {
+			continue
 		}
 		if err := l.sets[kind].take(ctx, r, kind, d); err != nil {
 			return l.giveUp(ctx, err)
 		}
 	}
 	return nil
+}
+
+// isDigest reports whether anything can be there by a name: a caller may ask for
+// what is no digest, and of a link it may not be known where it leads.
+func isDigest(d digest.Digest) bool {
+	_, err := digest.Parse(d.String())
+	return err == nil
 }
 
 // giveUp takes the mark away.
@@ -240,6 +247,9 @@ func (r *registry) isLeased(ctx context.Context, digests ...digest.Digest) (bool
 			return false, err
 		}
 		for _, d := range digests {
+			if !isDigest(d) {
+				continue
+			}
 			if has, err := hasLease(f, d); has || err != nil {
 				return has, errors.Join(err, f.Close())
 			}

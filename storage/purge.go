@@ -53,6 +53,9 @@ func (r *registry) PurgeUploads(ctx context.Context, o PurgeOptions) ([]PurgedUp
 			return nil
 		}
 		for _, dir := range dirs {
+			if !driver.ValidPath(dir) {
+				continue // no upload has such an id
+			}
 			u, err := r.repository(name).old(ctx, path.Base(dir))
 			if errors.Is(err, driver.ErrNotExist) {
 				continue // it was committed or cancelled meanwhile

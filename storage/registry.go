@@ -110,7 +110,7 @@ func (r *registry) Stat(ctx context.Context, name string) (Entry, error) {
 	}
 	entry := Entry{Name: name}
 	for _, child := range children {
-		if isReserved(path.Base(child)) {
+		if isPart(child) {
 			entry.Repository = true
 		} else if !entry.Namespace && CheckName(path.Join(name, path.Base(child))) == nil {
 			entry.Namespace = true // one will do: there may be thousands

@@ -14,8 +14,8 @@ import (
 // RepositoryRemover is implemented by registries that can remove repositories.
 type RepositoryRemover interface {
 	// RemoveRepository removes a repository: its tags, manifests and links, and
-	// its uploads in progress. Repositories below its name stay. Content goes
-	// when it is collected. Nobody else may use the store. Errors:
+	// its uploads in progress. Whatever else is below its name stays. Content
+	// goes when it is collected. Nobody else may use the store. Errors:
 	// [ErrNameInvalid], [ErrRepositoryUnknown], [ErrInUse], [ErrReadOnly].
 	RemoveRepository(ctx context.Context, name string) error
 }
@@ -47,12 +47,23 @@ func (r *registry) RemoveRepository(ctx context.Context, name string) error {
 	case !entry.Repository:
 		return fmt.Errorf("%w: %q: there are only repositories below it", ErrRepositoryUnknown, name)
 	}
-	if err = r.forgetSwept(ctx, name); err == nil && entry.Namespace {
-		err = r.discardParts(ctx, name)
-	} else if err == nil {
-		err = r.discardRepository(ctx, name)
+	return r.repository(name).fail("remove repository", "", r.discardAll(ctx, name))
+}
+
+// discardAll removes all of a repository, and nothing else.
+func (r *registry) discardAll(ctx context.Context, name string) error {
+	if err := r.forgetSwept(ctx, name); err != nil {
+		return err
 	}
-	return r.repository(name).fail("remove repository", "", err)
+	children, err := r.driver.List(ctx, repoPath(name))
+	if err != nil {
+		return err
+	}
+	parts := slices.DeleteFunc(slices.Clone(children), func(child string) bool { return !isPart(child) })
+	if len(parts) < len(children) {
+		return r.discardParts(ctx, name, parts)
+	}
+	return r.discardRepository(ctx, name)
 }
 
 // discardRepository removes a repository with nothing below it: in one step,
@@ -66,23 +77,19 @@ func (r *registry) discardRepository(ctx context.Context, name string) error {
 	return ignoreMissing(r.driver.Delete(ctx, path.Join(trashed, path.Base(uploadsPath(name)))))
 }
 
-// discardParts removes a repository from among those below it: tags before
+// discardParts removes a repository from among what is below it: tags before
 // manifests before blobs, so that nothing that can be seen ever lacks anything.
 // A repository without _layers is one that stock registries fail over, so that
 // goes last.
-func (r *registry) discardParts(ctx context.Context, name string) error {
+func (r *registry) discardParts(ctx context.Context, name string, children []string) error {
 	if err := ignoreMissing(r.driver.Delete(ctx, uploadsPath(name))); err != nil {
 		return err
 	}
 	manifests := path.Dir(tagsPath(name))
 	parts := []string{tagsPath(name), manifests}
-	children, err := r.driver.List(ctx, repoPath(name))
-	if err != nil {
-		return err
-	}
 	slices.Sort(children)
 	for _, child := range children {
-		if isReserved(path.Base(child)) && child != manifests && child != layersPath(name) {
+		if child != manifests && child != layersPath(name) {
 			parts = append(parts, child)
 		}
 	}

@@ -19,8 +19,9 @@ const (
 )
 
 var (
-	// errByHand says that what is no file and no directory cannot be moved.
-	errByHand = errors.New("a symlink or a special file must be removed by hand")
+	// errByHand says that what is no file and no directory, or cannot be named,
+	// cannot be moved.
+	errByHand = errors.New("it must be moved or removed by hand")
 	// errUnread says that what seems not to be there may only not be seen.
 	errUnread = errors.New("something in the repository cannot be read")
 	// errReadsOtherwise says that what was found may have been a bad read.
@@ -80,6 +81,9 @@ func (c *checker) move(ctx context.Context, p, to string) (string, error) {
 	}
 	return "moved to " + dst, err
 }
+
+// byHand is for what cannot be moved, and may lead to something that is needed.
+func byHand(context.Context) (string, error) { return "", errByHand }
 
 // makeDir makes a directory that should be there.
 func (c *checker) makeDir(dir string) func(context.Context) (string, error) {

@@ -7,10 +7,12 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"registryfs/driver"
+	"registryfs/driver/drivertest"
 	"registryfs/storage"
 )
 
@@ -29,6 +31,38 @@ func TestRepairWithoutContent(t *testing.T) {
 	require.NoError(t, os.Rename(s.dir+"/elsewhere", s.dir+v2+"/blobs"))
 	findings, _ := s.check(t, storage.CheckOptions{})
 	require.Empty(t, findings)
+}
+
+// What changes while it is read, be it only its mode, may be good: nothing is
+// known about it.
+func TestRepairWhileContentChanges(t *testing.T) {
+	s := newCheckedStore(t)
+	app := repository(t, again(t, s.driver), "app")
+	content := noise(storage.MaxResident + 1) // what is smaller is read at once
+	which := putBlob(t, app, content)
+	ageLinks(t, s.dir)
+	before := tree(t, s.driver)
+	changes := 0
+	restless := drivertest.Hooks{Before: func(_ context.Context, call string) error {
+		if call != "fstat "+dataPath(which) {
+			return nil
+		}
+		changes++
+		return os.Chtimes(s.dir+dataPath(which), time.Time{}, time.Unix(int64(changes), 0))
+	}}.Wrap(s.driver)
+
+	findings, summary := checkDriver(t, restless, storage.CheckOptions{Repair: true})
+	require.Equal(t, []string{
+		line(storage.FindingUnreadable, dataPath(which)),
+		line(storage.FindingDangling, layerLink("app", which)),
+	}, lines(findings, true))
+	require.Zero(t, summary.Repaired)
+	require.Equal(t, before, tree(t, s.driver))
+	require.Equal(t, content, readAll(t, app, which))
+
+	_, err := repository(t, again(t, restless), "app").Blobs().Open(t.Context(), which)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, storage.ErrCorrupt)
 }
 
 // A repair that is interrupted anywhere is ended by the next.

@@ -87,7 +87,8 @@ type BlobStore interface {
 	Stat(ctx context.Context, d digest.Digest) (Descriptor, error)
 
 	// Open verifies the whole blob against d, unless that has been done since
-	// it last changed, and opens it. Errors: [ErrBlobUnknown], [ErrCorrupt].
+	// it last changed, and opens it. Errors: [ErrBlobUnknown], [ErrCorrupt];
+	// another where it changes over and over, which says nothing about it.
 	Open(ctx context.Context, d digest.Digest, options ...OpenOption) (Blob, error)
 
 	// Get returns a verified blob of at most [MaxGet] bytes, else

@@ -50,7 +50,7 @@ func (r *registry) emptyTrash(ctx context.Context) error {
 	}
 	now := r.now()
 	for _, entry := range entries {
-		if when, ok := discardedAt(entry); !ok || now.since(when) <= trashKept {
+		if when, ok := discardedAt(entry); !ok || !driver.ValidPath(entry) || now.since(when) <= trashKept {
 			continue
 		}
 		if err := r.driver.Delete(ctx, entry); err != nil && !errors.Is(err, driver.ErrNotExist) {

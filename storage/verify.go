@@ -13,8 +13,10 @@ import (
 	"registryfs/driver"
 )
 
-// errChanged says that a file was replaced or written to during a pass.
-var errChanged = fmt.Errorf("%w: it changes while it is read", ErrCorrupt)
+// errChanged says that a file was replaced or written to during a pass, or its
+// attributes changed. It is no [ErrCorrupt]: the content may be good, and nobody
+// may take it away.
+var errChanged = errors.New("storage: content changes while it is read")
 
 // errPanic says that a verification ended in a way that no content is to bring
 // about.

@@ -158,7 +158,7 @@ func (r *gcReport) add(it storage.Collected) {
 	}
 	if it.Err != nil {
 		line.Reason = oneLine(it.Err)
-		fmt.Fprintf(r.stderr, "registryfs: cannot read %s: %s\n", line.Path, line.Reason)
+		fmt.Fprintf(r.stderr, "registryfs: cannot read %s: %s\n", shownPath(line.Path), line.Reason)
 	}
 	switch name := line.Digest; {
 	case r.asJSON:

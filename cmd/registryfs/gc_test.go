@@ -113,6 +113,26 @@ func TestGC(t *testing.T) {
 	checkListed(t, mnt, "team/app", made.image)
 }
 
+// Whatever is in a name, a thing is told in one line.
+func TestForeignNamesAreQuoted(t *testing.T) {
+	store := newStore(t)
+	d := garbage(t, store, "two\n\tlines", "kept")
+	const quoted = `"/docker/registry/v2/repositories/two\n\tlines"`
+
+	r := registryfs(t, "gc", "--offline", "--grace=0", store)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.Empty(t, r.stdout)
+	require.Contains(t, r.stderr, "registryfs: cannot read "+quoted+": ")
+	require.Contains(t, r.stderr, "kept all content")
+	require.Equal(t, 4, strings.Count(r.stderr, "\n"), r.stderr)
+	require.FileExists(t, blobFile(store, d))
+
+	r = registryfs(t, "check", store)
+	require.Equal(t, exitDamage, r.status, r.stderr)
+	require.True(t, strings.HasPrefix(r.stdout, "foreign\tdamage\t"+quoted+"\t"), r.stdout)
+	require.Equal(t, 1, strings.Count(r.stdout, "\n"), r.stdout)
+}
+
 func TestGCUsage(t *testing.T) {
 	for _, tc := range []struct{ args, says string }{
 		{"gc", "one SOURCE"},

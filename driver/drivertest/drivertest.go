@@ -42,6 +42,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) driver.Driver) {
 		{"MoveNew", testMoveNew},
 		{"MoveDir", testMoveDir},
 		{"MakeDir", testMakeDir},
+		{"RemoveDir", testRemoveDir},
 		{"Delete", testDelete},
 		{"Sync", testSync},
 		{"OpenAt", testOpenAt},

@@ -9,9 +9,9 @@ import (
 
 // Hooks lets a test put trouble between a driver and who uses it. Calls are
 // written "put /path", "move /src /dst", and named get, put, reader, read,
-// writer, write, stat, list, move, movenew, movedir, makedir, delete, sync,
-// openat, readat, fstat, and, of a writer, fsync, truncate, close, cancel and
-// commit. Hooks may be called concurrently.
+// writer, write, stat, list, move, movenew, movedir, makedir, removedir, delete,
+// sync, openat, readat, fstat, and, of a writer, fsync, truncate, close, cancel
+// and commit. Hooks may be called concurrently.
 type Hooks struct {
 	// Before is called before each call. An error takes its place, once half
 	// of what was to be read or written has been.
@@ -35,12 +35,13 @@ type hooked struct {
 }
 
 var (
-	_ driver.AtOpener = (*hooked)(nil)
-	_ driver.NewMover = (*hooked)(nil)
-	_ driver.DirMover = (*hooked)(nil)
-	_ driver.DirMaker = (*hooked)(nil)
-	_ driver.Syncer   = (*hooked)(nil)
-	_ driver.Spacer   = (*hooked)(nil)
+	_ driver.AtOpener   = (*hooked)(nil)
+	_ driver.NewMover   = (*hooked)(nil)
+	_ driver.DirMover   = (*hooked)(nil)
+	_ driver.DirMaker   = (*hooked)(nil)
+	_ driver.DirRemover = (*hooked)(nil)
+	_ driver.Syncer     = (*hooked)(nil)
+	_ driver.Spacer     = (*hooked)(nil)
 )
 
 func (h *hooked) GetContent(ctx context.Context, path string) ([]byte, error) {
@@ -124,6 +125,13 @@ func (h *hooked) MakeDir(ctx context.Context, path string) error {
 		return err
 	}
 	return driver.MakeDir(ctx, h.Driver, path)
+}
+
+func (h *hooked) RemoveDir(ctx context.Context, path string) error {
+	if err := h.Before(ctx, "removedir "+path); err != nil {
+		return err
+	}
+	return driver.RemoveDir(ctx, h.Driver, path)
 }
 
 func (h *hooked) Delete(ctx context.Context, path string) error {

@@ -106,6 +106,7 @@ func requireInvalid(t *testing.T, d driver.Driver, path string) {
 		"getfile": func() error { _, _, err := driver.GetFile(ctx, d, path, 1); return err },
 		"movedir": func() error { return driver.MoveDir(ctx, d, path, "/x") },
 		"makedir": func() error { return driver.MakeDir(ctx, d, path) },
+		"rmdir":   func() error { return driver.RemoveDir(ctx, d, path) },
 		"walk":    func() error { return driver.Walk(ctx, d, path, nil) },
 	} {
 		err := call()

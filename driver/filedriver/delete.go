@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"registryfs/driver"
 )
 
 func (s *store) Delete(ctx context.Context, path string) error {
@@ -15,6 +17,22 @@ func (s *store) Delete(ctx context.Context, path string) error {
 	}
 	defer dir.Close()
 	if err := s.remove(ctx, dir, name); err != nil {
+		return s.fault(err)
+	}
+	return s.fault(s.sys.SyncDir(dir))
+}
+
+func (s *store) RemoveDir(_ context.Context, path string) error {
+	dir, name, err := s.openParent(path)
+	if err != nil {
+		return s.fault(err)
+	}
+	defer dir.Close()
+	err = s.sys.Unlink(dir, name, unix.AT_REMOVEDIR)
+	if errors.Is(err, unix.ENOTEMPTY) {
+		return driver.ErrExist
+	}
+	if err != nil {
 		return s.fault(err)
 	}
 	return s.fault(s.sys.SyncDir(dir))

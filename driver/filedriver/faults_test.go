@@ -1,6 +1,7 @@
 package filedriver_test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -95,6 +96,13 @@ func TestFaults(t *testing.T) {
 		{
 			"make a directory",
 			func(t *testing.T, d driver.Driver) error { return driver.MakeDir(t.Context(), d, "/dir/a/b") },
+			isOneOf("old"),
+		},
+		{
+			"make and remove a directory",
+			func(t *testing.T, d driver.Driver) error {
+				return errors.Join(driver.MakeDir(t.Context(), d, "/dir/a"), driver.RemoveDir(t.Context(), d, "/dir/a"))
+			},
 			isOneOf("old"),
 		},
 		{

@@ -101,6 +101,14 @@ func TestOrder(t *testing.T) {
 			[]string{"mkdir /new", "syncdir /", "mkdir /new/sub", "syncdir /new"},
 		},
 		{
+			"remove an empty directory",
+			func(t *testing.T, d driver.Driver) error {
+				require.NoError(t, d.Delete(t.Context(), "/dir/old"))
+				return driver.RemoveDir(t.Context(), d, "/dir")
+			},
+			[]string{"unlink /dir/old", "syncdir /dir", "rmdir /dir", "syncdir /"},
+		},
+		{
 			"delete",
 			func(t *testing.T, d driver.Driver) error { return d.Delete(t.Context(), "/dir") },
 			[]string{"unlink /dir", "unlink /dir/old", "rmdir /dir", "syncdir /"},

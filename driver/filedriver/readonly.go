@@ -12,11 +12,12 @@ type readOnly struct {
 }
 
 var (
-	_ driver.Driver   = (*readOnly)(nil)
-	_ driver.NewMover = (*readOnly)(nil)
-	_ driver.DirMover = (*readOnly)(nil)
-	_ driver.DirMaker = (*readOnly)(nil)
-	_ driver.Syncer   = (*readOnly)(nil)
+	_ driver.Driver     = (*readOnly)(nil)
+	_ driver.NewMover   = (*readOnly)(nil)
+	_ driver.DirMover   = (*readOnly)(nil)
+	_ driver.DirMaker   = (*readOnly)(nil)
+	_ driver.DirRemover = (*readOnly)(nil)
+	_ driver.Syncer     = (*readOnly)(nil)
 )
 
 func (*readOnly) PutContent(context.Context, string, []byte) error {
@@ -31,5 +32,6 @@ func (*readOnly) Move(context.Context, string, string) error    { return driver.
 func (*readOnly) MoveNew(context.Context, string, string) error { return driver.ErrReadOnly }
 func (*readOnly) MoveDir(context.Context, string, string) error { return driver.ErrReadOnly }
 func (*readOnly) MakeDir(context.Context, string) error         { return driver.ErrReadOnly }
+func (*readOnly) RemoveDir(context.Context, string) error       { return driver.ErrReadOnly }
 func (*readOnly) Sync(context.Context, string) error            { return driver.ErrReadOnly }
 func (*readOnly) Delete(context.Context, string) error          { return driver.ErrReadOnly }

@@ -104,6 +104,7 @@ func useReadOnly(t *testing.T, d driver.Driver) {
 	require.ErrorIs(t, driver.Sync(ctx, d, "/a/b/put"), driver.ErrReadOnly)
 	require.ErrorIs(t, driver.MoveDir(ctx, d, "/a", "/x"), driver.ErrReadOnly)
 	require.ErrorIs(t, driver.MakeDir(ctx, d, "/x"), driver.ErrReadOnly)
+	require.ErrorIs(t, driver.RemoveDir(ctx, d, "/a/b"), driver.ErrReadOnly)
 	require.ErrorIs(t, d.Delete(ctx, "/a"), driver.ErrReadOnly)
 }
 

@@ -70,6 +70,7 @@ func TestSpecialFiles(t *testing.T) {
 				"remove": d.Delete(ctx, "/dir/special/secret"),
 				"into":   d.Move(ctx, "/dir/good", "/dir/special/secret"),
 				"dir":    driver.MoveDir(ctx, d, "/dir/special", "/else"),
+				"rmdir":  driver.RemoveDir(ctx, d, "/dir/special"),
 			} {
 				require.ErrorIs(t, err, driver.ErrInvalidPath, op)
 			}
@@ -129,19 +130,30 @@ func TestRootMustBeDirectory(t *testing.T) {
 	require.ErrorContains(t, err, filepath.Join(dir, "file"))
 }
 
-// TestForeignNames puts names into the store that no path can hold.
+// TestForeignNames puts names into the store that no path can hold. They are
+// listed, so that their directory is not taken for empty, and that is all.
 func TestForeignNames(t *testing.T) {
 	root := t.TempDir()
 	d := open(t, root, filedriver.Options{})
-	require.NoError(t, d.PutContent(t.Context(), "/dir/file", nil))
+	ctx := t.Context()
+	require.NoError(t, driver.MakeDir(ctx, d, "/dir"))
+	want := []string{}
 	for _, name := range []string{"lost+found", "two words", "é", "\x80", "back~"} {
+		want = append(want, "/dir/"+name)
 		require.NoError(t, os.Mkdir(filepath.Join(root, "dir", name), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(root, "dir", name, name), nil, 0o644))
 	}
-	children, err := d.List(t.Context(), "/dir")
+	children, err := d.List(ctx, "/dir")
 	require.NoError(t, err)
-	require.Equal(t, []string{"/dir/file"}, children)
-	require.NoError(t, d.Delete(t.Context(), "/dir"))
+	require.ElementsMatch(t, want, children)
+	for _, child := range children {
+		_, err := d.Stat(ctx, child)
+		require.ErrorIs(t, err, driver.ErrInvalidPath)
+		require.ErrorIs(t, d.Delete(ctx, child), driver.ErrInvalidPath)
+	}
+	require.ErrorIs(t, driver.Walk(ctx, d, "/", func(driver.FileInfo) error { return nil }), driver.ErrInvalidPath)
+	require.ErrorIs(t, driver.RemoveDir(ctx, d, "/dir"), driver.ErrExist)
+	require.NoError(t, d.Delete(ctx, "/dir"))
 	require.NoDirExists(t, filepath.Join(root, "dir"))
 }
 
@@ -164,6 +176,7 @@ func TestRootGone(t *testing.T) {
 		"move":    func() error { return d.Move(ctx, "/dir/file", "/x") },
 		"movedir": func() error { return driver.MoveDir(ctx, d, "/dir", "/x") },
 		"makedir": func() error { return driver.MakeDir(ctx, d, "/dir") },
+		"rmdir":   func() error { return driver.RemoveDir(ctx, d, "/dir") },
 		"delete":  func() error { return d.Delete(ctx, "/dir") },
 	} {
 		err := call()

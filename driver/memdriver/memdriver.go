@@ -54,13 +54,14 @@ type store struct {
 }
 
 var (
-	_ driver.Driver   = (*store)(nil)
-	_ driver.AtOpener = (*store)(nil)
-	_ driver.NewMover = (*store)(nil)
-	_ driver.DirMover = (*store)(nil)
-	_ driver.DirMaker = (*store)(nil)
-	_ driver.Locker   = (*store)(nil)
-	_ driver.Spacer   = (*store)(nil)
+	_ driver.Driver     = (*store)(nil)
+	_ driver.AtOpener   = (*store)(nil)
+	_ driver.NewMover   = (*store)(nil)
+	_ driver.DirMover   = (*store)(nil)
+	_ driver.DirMaker   = (*store)(nil)
+	_ driver.DirRemover = (*store)(nil)
+	_ driver.Locker     = (*store)(nil)
+	_ driver.Spacer     = (*store)(nil)
 )
 
 func (s *store) Name() string { return "memdriver" }
@@ -202,6 +203,21 @@ func (s *store) MakeDir(_ context.Context, path string) error {
 	defer s.mu.Unlock()
 	_, err := s.makeDir(path)
 	return err
+}
+
+func (s *store) RemoveDir(_ context.Context, path string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.root.find(path)
+	switch {
+	case err != nil:
+		return err
+	case !n.isDir():
+		return driver.ErrInvalidPath
+	case len(n.children) > 0:
+		return driver.ErrExist
+	}
+	return s.remove(path)
 }
 
 func (s *store) Delete(_ context.Context, path string) error {

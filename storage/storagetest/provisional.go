@@ -206,10 +206,14 @@ func testDigests(s *suite) {
 		s.testWith(strings.ReplaceAll(d.String(), "/", "|"), Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
 			repo, other := repository(t, reg, "app"), repository(t, reg, "other")
 			img := pushImage(t, repo, "one")
-			u := begin(t, repo, []byte("content"))
+			u, empty := begin(t, repo, []byte("content")), begin(t, repo, nil)
 			ctx := t.Context()
+			require.NoError(t, empty.Close())
+			resumed, err := repo.Blobs().Resume(ctx, empty.ID())
+			require.NoError(t, err)
 			for op, err := range map[string]error{
 				"Commit":            second(u.Commit(ctx, storage.Descriptor{Digest: d})),
+				"Commit resumed":    second(resumed.Commit(ctx, storage.Descriptor{Digest: d})),
 				"Blobs.Stat":        second(repo.Blobs().Stat(ctx, d)),
 				"Blobs.Open":        second(repo.Blobs().Open(ctx, d)),
 				"Blobs.Get":         second(repo.Blobs().Get(ctx, d)),
@@ -231,8 +235,9 @@ func testDigests(s *suite) {
 			require.Equal(t, sorted(img.blobs()...), allBlobs(t, repo))
 			requireManifest(t, repo, img.payload)
 			require.Empty(t, allTags(t, repo))
-			_, err := u.Commit(ctx, describe("", []byte("content")))
+			_, err = u.Commit(ctx, describe("", []byte("content")))
 			require.NoError(t, err, "a refused Commit ends nothing")
+			require.NoError(t, resumed.Cancel(ctx))
 		})
 	}
 }
