@@ -310,12 +310,14 @@ func (c *collection) done(it Collected, step CollectStep) {
 	c.tell(it)
 }
 
-// damage tells, once, of what cannot be read.
+// damage tells, once, of what cannot be read, which several repositories may
+// have: content is shared.
 func (c *collection) damage(it Collected) {
+	c.keeps[it.Repository] = true
 	if c.damaged[it.Path] {
 		return
 	}
-	c.damaged[it.Path], c.keeps[it.Repository] = true, true
+	c.damaged[it.Path] = true
 	c.summary.Damage++
 	it.Kind = CollectDamage
 	c.tell(it)
