@@ -74,7 +74,11 @@ func (c *checker) checkRepository(ctx context.Context, name string, parts []entr
 // checkContents checks layers, manifests and tags, each of which needs what
 // comes before it.
 func (c *checker) checkContents(ctx context.Context, name string, hasLayers bool) error {
-	r := &repoCheck{checker: c, repo: c.registry.repository(name), layers: linked{}}
+	r := &repoCheck{checker: c, repo: c.registry.repository(name), layers: linked{}, revisions: linked{}}
+	if !hasLayers { // others may have made it since
+		info, err := c.registry.driver.Stat(ctx, layersPath(name))
+		hasLayers = err == nil && info.IsDir
+	}
 	if !hasLayers {
 		c.report(ctx, Finding{
 			Kind: FindingHalfWritten, Damage: true, Repository: name, Path: layersPath(name),
