@@ -20,9 +20,11 @@ func (c *checker) checkNamespace(ctx context.Context, name string) error {
 	}
 	var parts, names []entry
 	for _, e := range entries {
-		if isReserved(e.name) && name != "" {
+		switch {
+		case e.path == layoutRemoved && e.isDir():
+		case isReserved(e.name) && name != "":
 			parts = append(parts, e)
-		} else {
+		default:
 			names = append(names, e)
 		}
 	}

@@ -47,7 +47,10 @@ func (r *registry) RemoveRepository(ctx context.Context, name string) error {
 	case !entry.Repository:
 		return fmt.Errorf("%w: %q: there are only repositories below it", ErrRepositoryUnknown, name)
 	}
-	if err = r.forgetSwept(ctx, name); err == nil && entry.Namespace {
+	if err = r.forgetSwept(ctx, name); err == nil {
+		err = driver.MakeDir(ctx, r.driver, layoutRemoved)
+	}
+	if err == nil && entry.Namespace {
 		err = r.discardParts(ctx, name)
 	} else if err == nil {
 		err = r.discardRepository(ctx, name)
