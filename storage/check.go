@@ -81,8 +81,8 @@ type Checker interface {
 	// what it finds, in an order that depends on the store only. Damage is
 	// found, not an error: an error says that the check did not come to its
 	// end. Memory is bounded by the number of blobs, not by their size.
-	// Content that others put there meanwhile may be left out, and a repair
-	// wants to be the only writer. Errors: [ErrReadOnly] and [ErrInUse] for a
+	// What others put there or remove meanwhile is no damage and may be left
+	// out, and a repair wants to be the only writer. Errors: [ErrReadOnly] and [ErrInUse] for a
 	// repair.
 	//
 	// No damage are: digests that a tag once had, subjects and children of
@@ -100,7 +100,7 @@ func (r *registry) Check(ctx context.Context, o CheckOptions, fn func(Finding)) 
 		options:  o,
 		found:    fn,
 		run:      strconv.FormatInt(time.Now().Unix(), 10) + "-" + uuid.NewString(),
-		bad:      map[digest.Digest]error{},
+		bad:      map[digest.Digest]badContent{},
 		unread:   map[string]bool{},
 		uploads:  map[string]bool{},
 		summary:  CheckSummary{Found: map[FindingKind]int{}},
@@ -132,9 +132,9 @@ type checker struct {
 	found    func(Finding)
 	run      string // names this check in the quarantine
 
-	bad     map[digest.Digest]error // content that is corrupt or unreadable
-	unread  map[string]bool         // repositories of which something could not be read
-	uploads map[string]bool         // ids of all repositories
+	bad     map[digest.Digest]badContent // corrupt or unreadable
+	unread  map[string]bool              // repositories of which something could not be read
+	uploads map[string]bool              // ids of all repositories
 	summary CheckSummary
 }
 

@@ -31,7 +31,7 @@ func (c *checker) checkBlobs(ctx context.Context) error {
 		return err
 	}
 	for _, f := range files {
-		switch why := c.bad[f.digest]; {
+		switch why := c.badNow(ctx, f.digest); {
 		case why == nil:
 		case errors.Is(why, ErrCorrupt):
 			c.corruptBlob(ctx, f.digest, why)
@@ -56,7 +56,7 @@ func (c *checker) corruptBlob(ctx context.Context, d digest.Digest, why error) {
 // content is nil for good content, [ErrBlobUnknown] for missing content, and
 // what is the matter with other.
 func (c *checker) content(ctx context.Context, d digest.Digest) error {
-	if err := c.bad[d]; err != nil {
+	if err := c.badNow(ctx, d); err != nil {
 		return err
 	}
 	_, err := c.registry.blobs.stat(ctx, d)
@@ -69,6 +69,7 @@ func (c *checker) content(ctx context.Context, d digest.Digest) error {
 	case aside:
 		return c.asideContent(ctx, d)
 	}
+	_, err = c.registry.blobs.stat(ctx, d) // it may just have been brought back
 	return err
 }
 
@@ -174,8 +175,9 @@ func (c *checker) findBlob(ctx context.Context, d digest.Digest) ([]blobFile, er
 			c.summary.Blobs++
 			c.summary.Bytes += e.info.Size
 		case e.path == blobPath(d):
-			c.bad[d] = fmt.Errorf("%w: %s in the place of a file", ErrCorrupt, e.kind())
-			c.corruptBlob(ctx, d, c.bad[d])
+			why := fmt.Errorf("%w: %s in the place of a file", ErrCorrupt, e.kind())
+			c.bad[d] = badContent{why: why}
+			c.corruptBlob(ctx, d, why)
 			return nil, ctx.Err() // a repair has taken all of it
 		case e.isTemp("data"):
 			c.temporary(ctx, e, "")
@@ -197,9 +199,9 @@ func (c *checker) hashBlobs(ctx context.Context, files []blobFile) error {
 		wg.Go(func() {
 			buf := make([]byte, pieceSize)
 			for i := next.Add(1) - 1; i < int64(len(files)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				if err := c.hashBlob(ctx, buf, files[i].digest); err != nil {
+				if version, err := c.hashBlob(ctx, buf, files[i].digest); err != nil {
 					mu.Lock()
-					c.bad[files[i].digest] = err
+					c.bad[files[i].digest] = badContent{err, version}
 					mu.Unlock()
 				}
 			}
@@ -210,19 +212,21 @@ func (c *checker) hashBlobs(ctx context.Context, files []blobFile) error {
 }
 
 // hashBlob verifies content. Where that fails it looks once more: somebody may
-// have replaced it meanwhile, and what has gone is not bad.
-func (c *checker) hashBlob(ctx context.Context, buf []byte, d digest.Digest) error {
+// have replaced it meanwhile, and what has gone is not bad. version is that of
+// what is.
+func (c *checker) hashBlob(ctx context.Context, buf []byte, d digest.Digest) (version string, err error) {
 	if c.hashOnce(ctx, buf, d) == nil {
-		return nil
+		return "", nil
 	}
+	info, _ := c.registry.driver.Stat(ctx, blobPath(d)) // no version is none to go by
 	blob, err := c.registry.blobs.open(ctx, d)
 	switch {
 	case errors.Is(err, ErrBlobUnknown):
-		return nil
+		return "", nil
 	case err != nil:
-		return err
+		return info.Version, err
 	}
-	return blob.Close()
+	return "", blob.Close()
 }
 
 func (c *checker) hashOnce(ctx context.Context, buf []byte, d digest.Digest) error {

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -100,6 +101,17 @@ func TestCheckHarmless(t *testing.T) {
 				put(t, s.driver, "/registryfs/uploads/"+uploadID, "{}")
 			},
 			want: []string{"leftover /repositories/app/_uploads/" + uploadID},
+		},
+		"StrangersInOurs": {
+			do: func(t *testing.T, s *checkedStore) {
+				for _, dir := range []string{"", "/quarantine", "/quarantine/check", "/trash", "/swept", "/staging"} {
+					put(t, s.driver, "/registryfs"+dir+"/README", "x")
+				}
+				require.NoError(t, os.Symlink("check", s.dir+"/registryfs/quarantine/latest"))
+			},
+			want: []string{"leftover /registryfs/quarantine/README", "leftover /registryfs/quarantine/latest",
+				"leftover /registryfs/quarantine/check/README", "leftover /registryfs/trash/README",
+				"leftover /registryfs/swept/README", "leftover /registryfs/staging/README"},
 		},
 		"StrangersElsewhere": {
 			do: func(t *testing.T, s *checkedStore) {

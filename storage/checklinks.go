@@ -147,6 +147,8 @@ func (c *checker) checkLink(ctx context.Context, set linkSet, d digest.Digest, e
 	found[d] = why
 	switch {
 	case why == nil:
+	case c.isGone(ctx, e.path):
+		delete(found, d)
 	case isLost:
 		if c.report(ctx, f, c.putLinkAside(set.links, d, target)) {
 			delete(found, d)

@@ -46,23 +46,22 @@ func (r *repoCheck) checkManifest(ctx context.Context, d digest.Digest, at strin
 	var lacks []digest.Digest
 	seen := map[digest.Digest]bool{}
 	for _, desc := range parsed.References().RequiredBlobs() {
-		why, ok := r.layers[desc.Digest]
-		if !ok && !seen[desc.Digest] {
-			link := linkPath(layersPath(r.repo.name), desc.Digest)
-			if ok, err = r.isAside(ctx, link); err != nil {
-				return r.unreadable(ctx, link, r.repo.name, desc.Digest.String(), err)
-			}
-			if ok {
-				why = r.content(ctx, desc.Digest)
-				r.layers[desc.Digest] = why
-			}
-		}
-		if (!ok || why != nil) && !seen[desc.Digest] {
-			lacks = append(lacks, desc.Digest)
+		if seen[desc.Digest] {
+			continue
 		}
 		seen[desc.Digest] = true
+		why, ok := r.layers[desc.Digest]
+		if !ok || why != nil {
+			set := r.repo.linkedBlobs().links
+			if why, ok, err = r.linkNow(ctx, set, desc.Digest, r.layers); err != nil {
+				return r.unreadable(ctx, linkPath(set.dir, desc.Digest), r.repo.name, desc.Digest.String(), err)
+			}
+		}
+		if !ok || why != nil {
+			lacks = append(lacks, desc.Digest)
+		}
 	}
-	if len(lacks) > 0 {
+	if len(lacks) > 0 && !r.isGone(ctx, at) {
 		r.report(ctx, Finding{
 			Kind: FindingMissing, Damage: true, Repository: r.repo.name, Name: d.String(), Path: at,
 			Reason: "the manifest needs " + r.reasons(ctx, lacks),
@@ -129,7 +128,14 @@ func (r *repoCheck) relink(lacks []digest.Digest) func(context.Context) (string,
 // isOldManifest reports a manifest of registry 2.1.0, which is linked among the
 // layers.
 func (r *repoCheck) isOldManifest(ctx context.Context, d digest.Digest) (bool, error) {
-	if why, ok := r.layers[d]; !ok || why != nil {
+	why, ok := r.layers[d]
+	if !ok {
+		var err error
+		if why, ok, err = r.linkNow(ctx, r.repo.linkedBlobs().links, d, r.layers); err != nil {
+			return false, err
+		}
+	}
+	if !ok || why != nil {
 		return false, nil
 	}
 	_, err := r.repo.manifests().resolveLayer(ctx, d)

@@ -58,8 +58,13 @@ func (c *checker) countQuarantine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	const reason = "what was found damaged, or left over, and put aside"
 	for _, e := range entries {
-		if err := c.countLeftovers(ctx, e.path, "what was found damaged, or left over, and put aside"); err != nil {
+		if !e.isDir() { // a note of somebody's
+			c.leftover(ctx, e, reason)
+			continue
+		}
+		if err := c.countLeftovers(ctx, e.path, reason); err != nil {
 			return err
 		}
 	}

@@ -20,9 +20,11 @@ func (c *checker) checkNamespace(ctx context.Context, name string) error {
 	}
 	var parts, names []entry
 	for _, e := range entries {
-		if isReserved(e.name) && name != "" {
+		switch {
+		case e.path == layoutRemoved && e.isDir():
+		case isReserved(e.name) && name != "":
 			parts = append(parts, e)
-		} else {
+		default:
 			names = append(names, e)
 		}
 	}
@@ -75,9 +77,14 @@ func (c *checker) checkRepository(ctx context.Context, name string, parts []entr
 // checkContents checks layers, manifests and tags, each of which needs what
 // comes before it.
 func (c *checker) checkContents(ctx context.Context, name string, layers, manifests entry) error {
-	r := &repoCheck{checker: c, repo: c.registry.repository(name), layers: linked{}}
+	r := &repoCheck{checker: c, repo: c.registry.repository(name), layers: linked{}, revisions: linked{}}
+	hasLayers := layers.isDir()
+	if !hasLayers && !layers.special { // others may have made it since
+		info, err := c.registry.driver.Stat(ctx, layersPath(name))
+		hasLayers = err == nil && info.IsDir
+	}
 	switch {
-	case layers.isDir():
+	case hasLayers:
 		set := linkSet{links: r.repo.linkedBlobs().links, repo: name}
 		if err := c.checkLinksBelow(ctx, set, "", r.layers); err != nil {
 			return err

@@ -84,13 +84,15 @@ func (r *repoCheck) findCurrent(ctx context.Context, tag entry) (*entry, error) 
 
 func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry, history linked, old map[digest.Digest]bool) error {
 	f := Finding{Damage: true, Repository: r.repo.name, Name: tag.name, Path: currentPath(tag.path)}
-	d, _, err := readLink(ctx, r.registry.driver, f.Path)
+	d, err := r.value(ctx, tag)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, ErrTagUnknown):
+		return nil
 	case err != nil && !errors.Is(err, errNoLink) && !errors.Is(err, ErrCorrupt):
 		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
-	case current == nil, errors.Is(err, errNoLink):
+	case err != nil && current == nil, errors.Is(err, errNoLink):
 		f.Kind, f.Reason = FindingHalfWritten, "the tag has no value"
 		r.report(ctx, f, r.trashTag(tag, ""))
 		return nil
@@ -109,16 +111,20 @@ func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry,
 		r.report(ctx, f, fix)
 		return nil
 	}
-	switch why, ok := r.revisions[d]; {
-	case ok && why == nil:
-	case ok:
-		f.Kind, f.Reason = FindingDangling, "it names "+d.String()+", which is damaged"
-		f.Remedy = "the manifest comes first"
-		r.report(ctx, f, nil)
-	default:
-		return r.checkUnlinked(ctx, tag, d, f, old)
+	why, ok := r.revisions[d]
+	if !ok || why != nil {
+		if why, ok, err = r.linkNow(ctx, r.repo.manifests().links, d, r.revisions); err != nil {
+			return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
+		}
 	}
-	return ctx.Err()
+	switch {
+	case ok && why == nil:
+		return ctx.Err()
+	case ok:
+		f.Reason, f.Remedy = "it names "+d.String()+", which is damaged", "the manifest comes first"
+		return r.dangles(ctx, tag, d, f, nil)
+	}
+	return r.checkUnlinked(ctx, tag, d, f, old)
 }
 
 // checkUnlinked checks a tag whose manifest is not linked as one.
@@ -131,18 +137,11 @@ func (r *repoCheck) checkUnlinked(ctx context.Context, tag entry, d digest.Diges
 		old[d] = true
 		return r.checkManifest(ctx, d, linkPath(layersPath(r.repo.name), d))
 	}
-	aside := false
-	if err == nil {
-		aside, err = r.isAside(ctx, linkPath(revisionsPath(r.repo.name), d))
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
-	case !aside:
-		f.Kind, f.Reason = FindingDangling, "it names "+d.String()+", which the repository does not have"
-		r.report(ctx, f, r.trashTag(tag, d))
 	}
-	return ctx.Err()
+	f.Reason = "it names " + d.String() + ", which the repository does not have"
+	return r.dangles(ctx, tag, d, f, r.trashTag(tag, d))
 }
 
 // onlyValue is the one manifest that a tag has ever named.

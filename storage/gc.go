@@ -34,7 +34,9 @@ type Collector interface {
 	// gone, or that would be, and with each that cannot be read. fn may be nil.
 	// The summary tells what was done even where an error ended it. Errors:
 	// [ErrReadOnly]; [ErrInUse] where another process is in the way;
-	// [ErrUnsupported] where anybody may be writing, and it is not offline.
+	// [ErrUnsupported] where anybody may be writing, and it is not offline;
+	// [ErrNoRepositories], and nothing is removed, where there is none, unless
+	// [RepositoryRemover] has removed the last.
 	Collect(ctx context.Context, o CollectOptions, fn func(Collected)) (CollectSummary, error)
 }
 
@@ -134,7 +136,7 @@ func (r *registry) Collect(ctx context.Context, o CollectOptions, fn func(Collec
 		c.run = path.Join(layoutSwept, c.now.String())
 	}
 	for _, part := range []func(context.Context) error{
-		c.findSwept, c.collectRepositories, c.sweepContent, c.endRuns, c.sweepLeftovers,
+		c.refuseEmpty, c.findSwept, c.collectRepositories, c.sweepContent, c.endRuns, c.sweepLeftovers,
 	} {
 		if err := part(ctx); err != nil {
 			return c.summary, err
@@ -330,12 +332,14 @@ func (c *collection) done(it Collected, step CollectStep) {
 	c.tell(it)
 }
 
-// damage tells, once, of what cannot be read.
+// damage tells, once, of what cannot be read, which several repositories may
+// have: content is shared.
 func (c *collection) damage(it Collected) {
+	c.keeps[it.Repository] = true
 	if c.damaged[it.Path] {
 		return
 	}
-	c.damaged[it.Path], c.keeps[it.Repository] = true, true
+	c.damaged[it.Path] = true
 	c.summary.Damage++
 	it.Kind = CollectDamage
 	c.tell(it)

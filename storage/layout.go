@@ -32,6 +32,10 @@ import (
 //	├── quarantine/links/<id>/…       a directory where a link was written, with its path below v2/
 //	└── quarantine/{check,leftovers}/<time>-<id>/…   what a repair took away, with its path below v2/
 //
+// An empty directory repositories/_removed, no name of a repository, says that
+// registryfs has removed one since the last collection; see gcempty.go. Others
+// pass over it.
+//
 // A link at a provisional digest (sha512; tarsum/<version>/<hash>/<hex> for a
 // tarsum) holds the canonical one. A stock
 // registry fails when blobs/, repositories/ or a repository's _layers/ is
@@ -40,6 +44,7 @@ const (
 	layoutRoot       = "/docker/registry/v2"
 	layoutBlobs      = layoutRoot + "/blobs"
 	layoutRepos      = layoutRoot + "/repositories"
+	layoutRemoved    = layoutRepos + "/_removed"
 	layoutOurs       = "/registryfs"
 	layoutStaging    = layoutOurs + "/staging"
 	layoutCloses     = layoutOurs + "/uploads"

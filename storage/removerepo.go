@@ -55,6 +55,9 @@ func (r *registry) discardAll(ctx context.Context, name string) error {
 	if err := r.forgetSwept(ctx, name); err != nil {
 		return err
 	}
+	if err := driver.MakeDir(ctx, r.driver, layoutRemoved); err != nil {
+		return err
+	}
 	children, err := r.driver.List(ctx, repoPath(name))
 	if err != nil {
 		return err

@@ -44,9 +44,7 @@ func (c *checker) putLinkAside(set links, d, was digest.Digest) func(context.Con
 		}
 		target, err := set.get(ctx, d)
 		if err == nil {
-			if err = c.content(ctx, target); err == nil && d != target {
-				err = c.checkAlias(ctx, d, target)
-			}
+			err = c.linkContent(ctx, d, target)
 		}
 		switch {
 		case err == nil, target != was:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -78,6 +79,10 @@ func collect(ctx context.Context, arg string, o storage.CollectOptions, report *
 	case errors.Is(err, storage.ErrUnsupported):
 		return fmt.Errorf("%s: %w: mount it with --exclusive if only that mount writes to it, "+
 			"or end all that writes and add --offline, or see with --dry-run what would go", arg, err)
+	case errors.Is(err, storage.ErrNoRepositories):
+		repositories := filepath.Join(src.dir, storeDir, "repositories")
+		return fmt.Errorf("%s: %w: most likely a disk is not mounted on %s; if all were removed on purpose, say so with mkdir %s/_removed",
+			arg, err, repositories, repositories)
 	case errors.Is(err, storage.ErrInUse) && o.Offline:
 		return inUse(src, err, "end that first, or run gc without --offline beside a mount made with --exclusive")
 	case errors.Is(err, storage.ErrInUse) && summary.Repositories == 0:

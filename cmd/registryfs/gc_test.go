@@ -167,6 +167,35 @@ func TestGCUsage(t *testing.T) {
 	require.Equal(t, exitOK, registryfs(t, "rm", "--help").status)
 }
 
+// Where the repositories are not mounted, all content stays, and where they were
+// removed it goes.
+func TestGCWithoutRepositories(t *testing.T) {
+	store, elsewhere := newStore(t), filepath.Join(t.TempDir(), "elsewhere")
+	repositories := filepath.Join(store, storeDir, "repositories")
+	d := garbage(t, store, "app", "garbage")
+	require.NoError(t, os.Rename(repositories, elsewhere))
+	for _, flags := range [][]string{{"--offline"}, {"--dry-run"}, {"--offline", "--json"}} {
+		r := registryfs(t, append([]string{"gc", "--grace=0", store}, flags...)...)
+		require.Equal(t, exitFailed, r.status)
+		require.Empty(t, r.stdout)
+		require.Equal(t, 1, strings.Count(r.stderr, "\n"), r.stderr)
+		require.Contains(t, r.stderr, "not mounted on "+repositories)
+		require.FileExists(t, blobFile(store, d))
+	}
+	_, says, _ := strings.Cut(registryfs(t, "gc", "--offline", store).stderr, "say so with ")
+	shell(t, says)
+	r := registryfs(t, "gc", "--offline", "--grace=0", store)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.NoFileExists(t, blobFile(store, d))
+
+	d = garbage(t, store, "app", "garbage")
+	require.Equal(t, exitOK, registryfs(t, "rm", store, "app").status)
+	require.NoError(t, os.RemoveAll(filepath.Join(store, "registryfs/trash")))
+	r = registryfs(t, "gc", "--offline", "--grace=0", store)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.NoFileExists(t, blobFile(store, d))
+}
+
 // A dry run is for stores that cannot be written, too.
 func TestGCOnReadOnlyMedia(t *testing.T) {
 	store := newStore(t)

@@ -88,10 +88,15 @@ func findStore(arg string, create, readOnly bool) (source, error) {
 	return src, nil
 }
 
-// readNames returns the first names in a directory. The one that mkfs leaves
-// in a new file system does not count.
+// readNames returns the first names in a directory, without a trace in its time
+// of last access where the caller may do so. The name that mkfs leaves in a new
+// file system does not count.
 func readNames(dir string) ([]string, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	const flags = os.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
+	f, err := os.OpenFile(dir, flags|unix.O_NOATIME, 0)
+	if errors.Is(err, unix.EPERM) {
+		f, err = os.OpenFile(dir, flags, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
