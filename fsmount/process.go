@@ -145,6 +145,16 @@ func syscallOf(tid uint32) (number int64, args [6]uint64, ok bool) {
 	return number, args, err == nil && number >= 0
 }
 
+// argumentsOf is the command line of a thread's program, each argument ended by
+// a zero byte, or "".
+func argumentsOf(tid uint32) string {
+	if tid == 0 {
+		return ""
+	}
+	arguments, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", tid))
+	return string(arguments)
+}
+
 // commandOf is the name of the program that a thread runs, or "".
 func commandOf(tid uint32) string {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tid))

@@ -50,9 +50,6 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 	if f.isClosing() {
 		return refuse(errClosing, "the mount is being closed")
 	}
-	if p.view == viewTags {
-		defer f.deciding.lock(p.repo)()
-	}
 	if p.view == viewTags && storage.CheckTag(name) == nil {
 		if err := f.renameTag(ctx, p, name, to, newName); !errors.Is(err, storage.ErrTagUnknown) {
 			return err
@@ -142,9 +139,6 @@ func (f *fileSystem) renameFile(ctx context.Context, tid uint32, p place, name s
 		}
 		f.names.put(to, newName, l)
 		file.rename(t)
-		if t.means == aBriefly && !file.isOpen() {
-			f.publishLater(file)
-		}
 		return nil
 	}
 	if _, err := f.publish(ctx, t, file.content()); err != nil {

@@ -55,19 +55,12 @@ func (f *fileSystem) sweep(now time.Time) (more bool) {
 			if err := l.file.content().drop(context.Background()); err != nil {
 				f.log.Warn("cannot remove a temporary", "path", l.file.path(), "error", err)
 			}
-		case l.isTemporaryLink(at) && l.made.Before(before):
+		case l.link != "" && l.made.Before(before):
 			f.names.remove(at.place, at.name, l)
 		case l.dir != nil && l.dir.made.Before(before) && f.names.removeDir(at.place, at.name, l.dir):
-		case l.file != nil || l.dir != nil || l.isTemporaryLink(at):
+		case l.file != nil || l.dir != nil || l.link != "":
 			more = true
 		}
 	}
 	return more
-}
-
-// isTemporaryLink reports whether the name is that of a link which would be one
-// only under another.
-func (l local) isTemporaryLink(at placeName) bool {
-	m, err := at.place.meaningOf(at.name)
-	return l.link != "" && err == nil && m == aScratch
 }
