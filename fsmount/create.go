@@ -104,8 +104,8 @@ func (f *fileSystem) setLinkOrWait(ctx context.Context, tid uint32, p place, nam
 	if err == nil || from.repo != p.repo || commandOf(tid) != "rsync" {
 		return node, err
 	}
-	if a, ok := awaitedBy(p.repo, from, err); ok && p.view == viewTags {
-		if err := f.postpone(a, pendingTag{p, name, text}); err != nil {
+	if d, ok := awaitedBy(from, err); ok && p.view == viewTags {
+		if err := f.postpone(ctx, tid, placeName{p, name}, text, d); err != nil {
 			return nil, err
 		}
 		return f.namedLink(p, name), nil

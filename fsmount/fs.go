@@ -68,15 +68,15 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		readlinks: newReadlinks(),
 		recent:    newRecent(),
 		handles:   newHandles(),
-		pending:   newPending(),
 		links:     newNamedLinks(),
 		files:     newOpenFiles(),
 		layouts:   newLayouts(),
 		pages:     newPages(),
 		changes:   newChanges(),
 	}
-	f.registry = f.changes.watch(reg)
 	f.names = newNames(f.changes.note)
+	f.pending = newPending(f.changes.watch(reg), f.names)
+	f.registry = f.pending.registry()
 	return f
 }
 

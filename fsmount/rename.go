@@ -71,6 +71,8 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 		return f.renameFile(ctx, tid, p, name, l.file, to, newName)
 	case l.dir != nil:
 		return f.renameDir(p, name, l.dir, to, newName)
+	case f.pending.shown(placeName{p, name}) != nil:
+		return refuse(errBusy, "the tag waits for its manifest")
 	}
 	t, err := to.targetOf(newName)
 	if err != nil {
@@ -137,6 +139,7 @@ func (f *fileSystem) renameFile(ctx context.Context, tid uint32, p place, name s
 		if old, ok := f.names.get(to, newName); ok && old.file != nil && old.file != file {
 			defer f.dropBytes(old.file)
 		}
+		f.pending.end(f.pending.shown(placeName{to, newName}))
 		f.names.put(to, newName, l)
 		file.rename(t)
 		return nil
