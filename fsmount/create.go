@@ -98,13 +98,16 @@ func (f *fileSystem) makeLink(ctx context.Context, tid uint32, p place, name, te
 }
 
 // setLinkOrWait is setLink, but what rsync links to may come later: a tag
-// waits for its manifest, and an alias is set before its content is there.
+// waits for its manifest, and an alias is set before its content is there. rsync
+// works in the directory that it copies to: where that is the tags', it brings
+// no manifest.
 func (f *fileSystem) setLinkOrWait(ctx context.Context, tid uint32, p place, name, text string) (fusefs.Node, error) {
 	node, from, err := f.setLink(ctx, p, name, text)
 	if err == nil || from.repo != p.repo || commandOf(tid) != "rsync" {
 		return node, err
 	}
-	if d, ok := awaitedBy(from, err); ok && p.view == viewTags {
+	isOfTagsAlone := directoryOf(tid) == join(f.at, p.path())
+	if d, ok := awaitedBy(from, err); ok && p.view == viewTags && !isOfTagsAlone {
 		if err := f.postpone(ctx, tid, placeName{p, name}, text, d); err != nil {
 			return nil, err
 		}

@@ -25,7 +25,7 @@ func (f *fileSystem) finish() {
 		ending.Go(func() { h.end(context.Background(), false) })
 	}
 	ending.Wait()
-	f.abandon(func(*pendingTag) bool { return true }, "the mount has ended")
+	f.endWaits()
 	for _, file := range f.names.files() {
 		if id, err := file.content().keep(); err != nil || id != "" {
 			f.note(0, "unmount", file.path(), errors.Join(errors.New("kept as upload "+id), err))

@@ -33,6 +33,9 @@ type pending struct {
 	mu         sync.Mutex
 	tags       map[repoTag]*pendingTag
 	byManifest map[awaited]map[*pendingTag]bool
+	makers     map[process]func() // of the links, and what ends waiting for their end
+
+	reports sync.Mutex // is held until what has ended is found in the errors
 }
 
 // repoTag is a tag of a repository.
@@ -51,7 +54,8 @@ type pendingTag struct {
 	awaits digest.Digest // guarded by the table
 	was    digest.Digest // what the tag named when the wait began, or ""
 	since  time.Time
-	tid    uint32 // that made the link
+	tid    uint32  // that made the link
+	maker  process // its process
 }
 
 func (t *pendingTag) tag() repoTag { return repoTag{t.at.place.repo, t.at.name} }
@@ -66,6 +70,7 @@ func newPending(below storage.Registry, n *names) *pending {
 		turns:      newRepoLocks(),
 		tags:       map[repoTag]*pendingTag{},
 		byManifest: map[awaited]map[*pendingTag]bool{},
+		makers:     map[process]func(){},
 	}
 }
 

@@ -141,3 +141,47 @@ func TestWaitingTagsAndOtherWriters(t *testing.T) {
 		}},
 	})
 }
+
+// Every failure reaches who makes it, or is found among the errors at once.
+func TestTagsWhoseManifestsRsyncDoesNotBring(t *testing.T) {
+	onEach(t, serveOptions{}, []mountCase{
+		{"into _tags alone fails", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1", "v2")
+			to := r.mount.repo(t)
+			to.fails(t, "No such file", `rsync -a "$1/_tags/" "$R/_tags/"`, r.dir())
+			to.fails(t, "No such file", `rsync -a "$1/_tags/v1" "$R/_tags/"`, r.dir())
+			to.errorsSay(t, "symlink", "/"+to.name+"/_tags/v1", i.manifest.digest())
+			require.Empty(t, to.ok(t, `ls -A "$R/_tags"`))
+			to.ok(t, `rsync -a "$1/_blobs" "$1/_manifests" "$R/"; rsync -a "$1/_tags/" "$R/_tags/"`, r.dir())
+			require.Equal(t, r.tree(t), to.tree(t))
+		}},
+		{"into a repository is found among the errors", func(t *testing.T, r *repo) {
+			i := r.pushed(t, "image", "v1")
+			old := r.mount.repo(t)
+			was := old.pushed(t, "old", "v1")
+			for _, to := range []*repo{r.mount.repo(t), old} {
+				said := to.ok(t, `cd "$1"; rsync -aR ./_tags "$R/"; cat "$M/.registryfs/errors"`, r.dir())
+				require.Contains(t, said, "symlink /"+to.name+"/_tags/v1 manifest "+i.manifest.digest()+" never came")
+			}
+			old.requireTag(t, "v1", was.manifest)
+			to := r.mount.repo(t)
+			to.ok(t, `cd "$1"; rsync -aR ./_tags "$R/"; cat "$M/.registryfs/errors"; ! test -L "$R/_tags/v1"`, r.dir())
+			to.ok(t, `rsync -a "$1/_blobs" "$1/_manifests" "$R/"`, r.dir())
+			require.Empty(t, to.ok(t, `ls -A "$R/_tags"`), "it waits no longer")
+		}},
+	})
+}
+
+// What ends a program's waits needs nobody to look.
+func TestTheEndOfRsyncIsNoticed(t *testing.T) {
+	t.Parallel()
+	r := newMount(t, serveOptions{}).repo(t)
+	late := r.coming(t, "late")
+	t.Run("while it runs", func(t *testing.T) {
+		r.waitingTag(t, newAgentNamed(t, r.mount.dir, "rsync"), "v1", late)
+		require.Equal(t, "../_manifests/sha256/"+late.manifest.hex, r.ok(t, `readlink "$R/_tags/v1"`))
+	})
+	r.until(t, `! test -L "$R/_tags/v1"`)
+	r.comes(t, late)
+	require.Empty(t, r.ok(t, `ls -A "$R/_tags"`))
+}

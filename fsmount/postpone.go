@@ -13,10 +13,11 @@ func (f *fileSystem) postpone(ctx context.Context, tid uint32, at placeName, tex
 	if err := f.names.mayAdd(); err != nil {
 		return err
 	}
-	t := &pendingTag{at: at, text: text, awaits: d, since: time.Now(), tid: tid}
+	t := &pendingTag{at: at, text: text, awaits: d, since: time.Now(), tid: tid, maker: processOf(tid)}
 	if err := f.beginWait(ctx, t); err != nil {
 		return err
 	}
+	f.watchMaker(t.maker)
 	f.sweepLater()
 	if f.isThere(ctx, awaited{at.place.repo, d}) {
 		f.arrived(ctx, at.place.repo, d) // before it was waited for
@@ -94,6 +95,8 @@ func (f *fileSystem) isThere(ctx context.Context, a awaited) bool {
 // abandon ends the waits of which that is true, and says that their manifests
 // did not come, and why that is sure. It reports whether others are left.
 func (f *fileSystem) abandon(isOver func(*pendingTag) bool, why string) (more bool) {
+	f.pending.reports.Lock()
+	defer f.pending.reports.Unlock()
 	over, more := f.pending.take(isOver)
 	for _, t := range over {
 		f.note(t.tid, "symlink", t.path(), fmt.Errorf("manifest %s never came: %s", t.awaits, why))
