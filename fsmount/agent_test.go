@@ -215,7 +215,17 @@ type agent struct {
 // newAgent starts an agent, which lives as long as the test.
 func newAgent(t *testing.T, dir string) *agent {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	return newAgentNamed(t, dir, filepath.Base(os.Args[0]))
+}
+
+// newAgentNamed starts an agent as a program of that name.
+func newAgentNamed(t *testing.T, dir, name string) *agent {
+	t.Helper()
+	self, err := filepath.Abs(os.Args[0])
+	require.NoError(t, err)
+	program := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.Symlink(self, program))
+	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), roleEnv+"=act")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

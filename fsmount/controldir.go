@@ -71,11 +71,13 @@ func (c controlFile) content() []byte {
 	if c.name == controlVersion {
 		return []byte(c.fs.options.Version + "\n")
 	}
+	c.fs.reportEnded()
 	return c.fs.failures.content()
 }
 
 func (c controlFile) size() int {
 	if c.name == controlErrors {
+		c.fs.reportEnded()
 		return c.fs.failures.length()
 	}
 	return len(c.content())

@@ -42,7 +42,7 @@ func (f *fileSystem) absent(name string, resp *fuse.LookupResponse) error {
 // create begins a file. A temporary is found under its name at once; anything
 // else only when it is published, or left empty.
 func (f *fileSystem) create(p place, req *fuse.CreateRequest, resp *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {
-	t, err := p.targetOf(req.Name)
+	t, err := p.madeBy(req.Header.Pid, req.Name)
 	if err == nil && !t.isCommitted() {
 		err = f.names.mayAdd()
 	}
@@ -82,49 +82,33 @@ func (f *fileSystem) makeLink(ctx context.Context, tid uint32, p place, name, te
 	if f.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
-	m, err := p.meaningOf(name)
+	t, err := p.madeBy(tid, name)
 	if err != nil {
 		return nil, err
 	}
-	mayBeRenamed := m == aTag && lnTemporary.MatchString(name)
-	if m != aScratch && !mayBeRenamed {
+	if t.means != aScratch {
 		return f.setLinkOrWait(ctx, tid, p, name, text)
 	}
 	if err := f.names.mayAdd(); err != nil {
 		return nil, err
 	}
 	f.names.put(p, name, local{link: text})
-	if mayBeRenamed {
-		f.tagLater(p, name, text)
-	} else {
-		f.sweepLater()
-	}
+	f.sweepLater()
 	return f.namedLink(p, name), nil
 }
 
-// tagLater makes a link a tag unless it is renamed first.
-func (f *fileSystem) tagLater(p place, name, text string) {
-	f.afterPause(func() {
-		defer f.deciding.lock(p.repo)()
-		if l, ok := f.names.get(p, name); !ok || l.link != text {
-			return
-		}
-		if _, _, err := f.setLink(context.Background(), p, name, text); err != nil {
-			f.note(0, "symlink", p.join(name), err)
-		}
-		f.names.remove(p, name, local{link: text})
-	})
-}
-
 // setLinkOrWait is setLink, but what rsync links to may come later: a tag
-// waits for its manifest, and an alias is set before its content is there.
+// waits for its manifest, and an alias is set before its content is there. rsync
+// works in the directory that it copies to: where that is the tags', it brings
+// no manifest.
 func (f *fileSystem) setLinkOrWait(ctx context.Context, tid uint32, p place, name, text string) (fusefs.Node, error) {
 	node, from, err := f.setLink(ctx, p, name, text)
 	if err == nil || from.repo != p.repo || commandOf(tid) != "rsync" {
 		return node, err
 	}
-	if a, ok := awaitedBy(p.repo, from, err); ok && p.view == viewTags {
-		if err := f.postpone(a, pendingTag{p, name, text}); err != nil {
+	isOfTagsAlone := directoryOf(tid) == join(f.at, p.path())
+	if d, ok := awaitedBy(from, err); ok && p.view == viewTags && !isOfTagsAlone {
+		if err := f.postpone(ctx, tid, placeName{p, name}, text, d); err != nil {
 			return nil, err
 		}
 		return f.namedLink(p, name), nil

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,10 +45,6 @@ type fileSystem struct {
 	loop     *loop.Loop // nil without a kernel
 	closing  atomic.Bool
 	sweeping atomic.Bool // a look for old temporaries is to come
-	// deciding is held by who makes a tag of a temporary: the rename that it
-	// waits for, or the end of its pause. Both would make two tags of it.
-	deciding *repoLocks
-	later    sync.WaitGroup // publications that wait for a moment
 }
 
 var (
@@ -73,16 +68,15 @@ func newFileSystem(at string, reg storage.Registry, o Options) *fileSystem {
 		readlinks: newReadlinks(),
 		recent:    newRecent(),
 		handles:   newHandles(),
-		pending:   newPending(),
 		links:     newNamedLinks(),
 		files:     newOpenFiles(),
 		layouts:   newLayouts(),
 		pages:     newPages(),
 		changes:   newChanges(),
-		deciding:  newRepoLocks(),
 	}
-	f.registry = f.changes.watch(reg)
 	f.names = newNames(f.changes.note)
+	f.pending = newPending(f.changes.watch(reg), f.names)
+	f.registry = f.pending.registry()
 	return f
 }
 

@@ -172,16 +172,15 @@ func TestTemporariesAreLimited(t *testing.T) {
 	require.NoError(t, create(tags, ".file"))
 	require.NoError(t, create(tags, "placeholder"))
 	require.NoError(t, link(".link", "v1"))
-	require.NoError(t, link("Cu123456", "v1"))
+	require.NoError(t, link("#link", "v1"))
 	require.NoError(t, mkdir("dir"))
 	require.Equal(t, 5, f.names.temporaries)
 	for name, err := range map[string]error{
 		"a file":        create(tags, ".file2"),
 		"a placeholder": create(tags, "placeholder2"),
 		"a link":        link(".link2", "v1"),
-		"a brief link":  link("Cu654321", "v1"),
 		"a directory":   mkdir("dir2"),
-		"a tag":         f.postpone(awaited{"app", digest.FromBytes(nil)}, pendingTag{tags, "v2", "v1"}),
+		"a tag":         f.postpone(t.Context(), me().Pid, placeName{tags, "v2"}, "v1", digest.FromBytes(nil)),
 	} {
 		require.Equal(t, syscall.ENOSPC, errnoOf(err), name)
 	}
@@ -209,7 +208,7 @@ func TestTagsThatWaitAreLimited(t *testing.T) {
 	f.pending.max = 3
 	tags, image := place{repo: "app", view: viewTags}, digest.FromBytes(nil)
 	postpone := func(name string) error {
-		return f.postpone(awaited{"app", image}, pendingTag{tags, name, "../_manifests/sha256/" + image.Encoded()})
+		return f.postpone(t.Context(), me().Pid, placeName{tags, name}, image.String(), image)
 	}
 	for _, name := range []string{"a", "b", "c"} {
 		require.NoError(t, postpone(name))
@@ -217,12 +216,14 @@ func TestTagsThatWaitAreLimited(t *testing.T) {
 	require.Equal(t, syscall.ENOSPC, errnoOf(postpone("d")))
 	_, ok := f.names.get(tags, "d")
 	require.False(t, ok)
-	l, _ := f.names.get(tags, "a")
-	f.names.remove(tags, "a", l)
+	require.NoError(t, postpone("b"), "that waits already")
+	require.NoError(t, f.removeName(t.Context(), tags, &fuse.RemoveRequest{Header: *me(), Name: "a"}))
 	require.NoError(t, postpone("d"), "the one that was removed waits no longer")
-	require.Equal(t, 3, f.pending.count)
-	require.Len(t, f.pending.take(awaited{"app", image}), 3)
-	require.Zero(t, f.pending.count)
+	require.Len(t, f.pending.awaiting(awaited{"app", image}), 3)
+	require.Equal(t, 3, f.names.temporaries)
+	require.False(t, f.abandon(func(*pendingTag) bool { return true }, "no reason"))
+	require.Empty(t, f.pending.byManifest)
+	require.Zero(t, f.names.temporaries)
 	require.NoError(t, postpone("e"))
 }
 

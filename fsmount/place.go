@@ -2,7 +2,6 @@ package fsmount
 
 import (
 	"path"
-	"regexp"
 	"strings"
 	"syscall"
 
@@ -97,7 +96,6 @@ type meaning uint8
 const (
 	means    meaning = iota
 	aScratch         // a temporary: local to the mount until it is renamed
-	aBriefly         // perhaps a temporary: so until a moment has passed
 	aBlob            // a blob of that digest
 	aManifest
 	aBlobAlias // a blob, whatever its digest
@@ -106,13 +104,6 @@ const (
 	anUpload
 	anIndex        // index.json of the repository as a layout
 	aLayoutVersion // oci-layout beside it
-)
-
-// temporaryTags are the forms of the temporaries of sed -i (files) and of
-// ln -sf (links): both could be tags as well.
-var (
-	sedTemporary = regexp.MustCompile(`^sed[A-Za-z0-9]{6}$`)
-	lnTemporary  = regexp.MustCompile(`^Cu[A-Za-z0-9]{6}$`)
 )
 
 // isScratch reports whether a name is a temporary anywhere: rsync's, vim's and
@@ -141,8 +132,6 @@ func (p place) meaningOf(name string) (meaning, error) {
 		return aBlob, nil
 	case p.view == viewManifests && (isDigest || isSigned):
 		return aManifest, nil
-	case p.view == viewTags && sedTemporary.MatchString(name):
-		return aBriefly, nil
 	case p.view == viewTags:
 		if len(name) > storage.MaxTag {
 			return means, refuse(errNameTooLong, "a tag has at most 128 characters")

@@ -79,12 +79,15 @@ type process struct {
 func processOf(tid uint32) process {
 	id := threadGroup(tid)
 	fields := statOf(uint32(id))
-	const start = 22 - 3 // the first of them is the third of stat
-	if id == 0 || len(fields) <= start {
+	if id == 0 || len(fields) <= startOfProcess {
 		return process{}
 	}
-	return process{id, string(fields[start])}
+	return process{id, string(fields[startOfProcess])}
 }
+
+// startOfProcess is where the time of the start is in what statOf returns, of
+// which the first is the third field of stat.
+const startOfProcess = 22 - 3
 
 // statOf is the fields of /proc/<tid>/stat from the third on: before them
 // stands the command in parentheses, which may hold anything.
@@ -143,6 +146,25 @@ func syscallOf(tid uint32) (number int64, args [6]uint64, ok bool) {
 		err = errors.Join(err, argErr)
 	}
 	return number, args, err == nil && number >= 0
+}
+
+// argumentsOf is the command line of a thread's program, each argument ended by
+// a zero byte, or "".
+func argumentsOf(tid uint32) string {
+	if tid == 0 {
+		return ""
+	}
+	arguments, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", tid))
+	return string(arguments)
+}
+
+// directoryOf is the working directory of a thread, or "".
+func directoryOf(tid uint32) string {
+	if tid == 0 {
+		return ""
+	}
+	directory, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", tid))
+	return directory
 }
 
 // commandOf is the name of the program that a thread runs, or "".

@@ -132,3 +132,38 @@ func TestIsCreatingAnew(t *testing.T) {
 	}()
 	await(t, func() bool { return !isOpening(uint32(asleep.Process.Pid)) })
 }
+
+func TestTheEndOfAProcess(t *testing.T) {
+	start := func() (*exec.Cmd, process) {
+		child := exec.Command("sleep", "60")
+		require.NoError(t, child.Start())
+		t.Cleanup(func() {
+			_ = child.Process.Kill()
+			_ = child.Wait()
+		})
+		return child, processOf(uint32(child.Process.Pid))
+	}
+	child, p := start()
+	require.False(t, p.hasEnded())
+	ended := make(chan struct{})
+	_, err := p.whenEnded(func() { close(ended) })
+	require.NoError(t, err)
+	other, q := start()
+	stop, err := q.whenEnded(func() { t.Error("that was given up") })
+	require.NoError(t, err)
+	stop()
+	require.NoError(t, other.Process.Kill())
+	require.Error(t, other.Wait())
+	select {
+	case <-ended:
+		require.Fail(t, "it has not ended")
+	default:
+	}
+	require.NoError(t, child.Process.Kill())
+	<-ended // nobody has waited for it: it is a zombie
+	require.True(t, p.hasEnded())
+	require.True(t, q.hasEnded())
+	_, err = q.whenEnded(func() { t.Error("it has ended before") })
+	require.ErrorIs(t, err, syscall.ESRCH)
+	require.True(t, process{p.id, p.start + "0"}.hasEnded(), "another that had its number")
+}

@@ -50,9 +50,6 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 	if f.isClosing() {
 		return refuse(errClosing, "the mount is being closed")
 	}
-	if p.view == viewTags {
-		defer f.deciding.lock(p.repo)()
-	}
 	if p.view == viewTags && storage.CheckTag(name) == nil {
 		if err := f.renameTag(ctx, p, name, to, newName); !errors.Is(err, storage.ErrTagUnknown) {
 			return err
@@ -74,6 +71,8 @@ func (f *fileSystem) renameName(ctx context.Context, tid uint32, p place, name s
 		return f.renameFile(ctx, tid, p, name, l.file, to, newName)
 	case l.dir != nil:
 		return f.renameDir(p, name, l.dir, to, newName)
+	case f.pending.shown(placeName{p, name}) != nil:
+		return refuse(errBusy, "the tag waits for its manifest")
 	}
 	t, err := to.targetOf(newName)
 	if err != nil {
@@ -140,11 +139,9 @@ func (f *fileSystem) renameFile(ctx context.Context, tid uint32, p place, name s
 		if old, ok := f.names.get(to, newName); ok && old.file != nil && old.file != file {
 			defer f.dropBytes(old.file)
 		}
+		f.pending.end(f.pending.shown(placeName{to, newName}))
 		f.names.put(to, newName, l)
 		file.rename(t)
-		if t.means == aBriefly && !file.isOpen() {
-			f.publishLater(file)
-		}
 		return nil
 	}
 	if _, err := f.publish(ctx, t, file.content()); err != nil {

@@ -2,6 +2,7 @@ package fsmount
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"bazil.org/fuse"
@@ -42,9 +43,10 @@ func (f *fileSystem) sweepLater() {
 	})
 }
 
-// sweep removes temporaries that are old, and reports whether others are left.
-// Directories go once they are empty.
+// sweep removes temporaries that are old, and tags that have waited for long,
+// and reports whether others are left. Directories go once they are empty.
 func (f *fileSystem) sweep(now time.Time) (more bool) {
+	f.abandon(func(t *pendingTag) bool { return now.Sub(t.since) > pendingAge }, fmt.Sprint("it was waited for ", pendingAge))
 	before := now.Add(-scratchAge)
 	for _, at := range f.names.all() {
 		l, ok := f.names.get(at.place, at.name)
@@ -55,19 +57,12 @@ func (f *fileSystem) sweep(now time.Time) (more bool) {
 			if err := l.file.content().drop(context.Background()); err != nil {
 				f.log.Warn("cannot remove a temporary", "path", l.file.path(), "error", err)
 			}
-		case l.isTemporaryLink(at) && l.made.Before(before):
+		case l.link != "" && f.pending.shown(at) == nil && l.made.Before(before):
 			f.names.remove(at.place, at.name, l)
 		case l.dir != nil && l.dir.made.Before(before) && f.names.removeDir(at.place, at.name, l.dir):
-		case l.file != nil || l.dir != nil || l.isTemporaryLink(at):
+		case l.file != nil || l.dir != nil || l.link != "":
 			more = true
 		}
 	}
 	return more
-}
-
-// isTemporaryLink reports whether the name is that of a link which would be one
-// only under another.
-func (l local) isTemporaryLink(at placeName) bool {
-	m, err := at.place.meaningOf(at.name)
-	return l.link != "" && err == nil && m == aScratch
 }

@@ -168,13 +168,6 @@ func (n *stagedFile) isNamed() bool {
 	return ok && l.file == n
 }
 
-// isOpen reports whether somebody is writing to what readers see.
-func (n *stagedFile) isOpen() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.writers > 0
-}
-
 // isEmpty reports whether nothing was ever written to the file.
 func (n *stagedFile) isEmpty() bool {
 	n.mu.Lock()

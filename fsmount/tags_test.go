@@ -75,16 +75,56 @@ func TestTagLinks(t *testing.T) {
 			r.requireTag(t, "v4", i.manifest)
 			r.fails(t, "Invalid argument", `ln "$R/_blobs/sha256/$1" "$R/_tags/v5"`, i.layers[0].hex)
 		}},
-		{"names like those of the temporaries of ln and sed become tags after a moment", func(t *testing.T, r *repo) {
-			i := r.pushed(t, "image", "v1")
-			r.ok(t, `ln -s v1 "$R/_tags/Cuba12345"; cp "$1" "$R/_tags/sedan12345"`, i.manifest.path)
-			r.requireTag(t, "sedan12345", i.manifest) // longer than the pattern: at once
-			r.ok(t, `ln -s v1 "$R/_tags/Cubaba12"; cp "$1" "$R/_tags/sedimen12"`, i.manifest.path)
-			r.ok(t, `cmp "$1" "$R/_tags/sedimen12"`, i.manifest.path)
-			for _, tag := range []string{"Cubaba12", "sedimen12"} {
-				r.until(t, `ls "$R/_tags" | grep -x "$1"`, tag)
-				r.requireTag(t, tag, i.manifest)
+		{"a tag is one at once, though its name is like that of a temporary of ln or sed", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b", "v2")
+			names := []string{"CuDNN812", "Custom12", "sed201901"}
+			for _, name := range names {
+				r.ok(t, `cd "$R/_tags"; ln -s v1 "$1"; ls | grep -x "$1"`, name)
+				r.requireTag(t, name, a.manifest)
+				for _, retag := range []string{
+					`ln -sfn v2 "$1"`, `ln -s v2 .t; mv -fT .t "$1"`, `cp "$2" "$1"`, `rm "$1"; cp "$2" "$1"; ls | grep -x "$1"`,
+				} {
+					r.ok(t, `cd "$R/_tags"; `+retag, name, b.manifest.path)
+					r.requireTag(t, name, b.manifest)
+					r.ok(t, `cd "$R/_tags"; ln -sfn v1 "$1"`, name)
+					r.requireTag(t, name, a.manifest)
+				}
 			}
+			require.Equal(t, strings.Join(names, "\n")+"\nv1\nv2", r.ok(t, `ls -A "$R/_tags"`))
+			copied := r.mount.repo(t)
+			copied.ok(t, `cp -a "$1/." "$R/"`, r.dir())
+			require.Equal(t, r.tree(t), copied.tree(t))
+		}},
+		{"what cannot be such a tag is refused at once", func(t *testing.T, r *repo) {
+			i := r.image(t, "image")
+			r.fails(t, "No such file", `ln -s nonexistent "$R/_tags/CuDNN904"`)
+			r.fails(t, "Invalid argument", `cp /etc/passwd "$R/_tags/sedABCDEF"`)
+			r.fails(t, "No data available", `cp "$1" "$R/_tags/sed123456"`, i.manifest.path)
+			require.Empty(t, r.ok(t, `ls -A "$R/_tags"`))
+		}},
+		{"a retag and an edit make no tag but the one", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b")
+			if r.mount.store == "" {
+				return // what was a tag for a moment shows in the trash
+			}
+			r.ok(t, `ln -sfn "$1" "$R/_tags/v1"; ln -sfr "$R/_manifests/sha256/$2" "$R/_tags/v1"
+				sed -i 's/"schemaVersion": 2/"schemaVersion":  2/' "$R/_tags/v1"; ln -sfn "$1" "$R/_tags/v1"`, b.manifest.digest(), a.manifest.hex)
+			r.requireTag(t, "v1", b.manifest)
+			require.Empty(t, r.ok(t, `if test -d "$STORE/registryfs/trash"; then find "$STORE/registryfs/trash" -path "*/$1/*"; fi`, r.name))
+		}},
+		{"a temporary of a program that is not known moves the tag, too", func(t *testing.T, r *repo) {
+			a, b := r.pushed(t, "a", "v1"), r.pushed(t, "b")
+			agent := newAgent(t, r.mount.dir)
+			temporary, tag := r.dir()+"/_tags/CuAbC123", r.dir()+"/_tags/v1"
+			for _, q := range []request{{Op: "symlink", Path: temporary, To: b.manifest.digest()}, {Op: "rename", Path: temporary, To: tag}} {
+				got, err := agent.ask(q)
+				require.NoError(t, err)
+				require.Zero(t, got.Errno, got.Fault)
+			}
+			r.requireTag(t, "v1", b.manifest)
+			require.Equal(t, "v1", r.ok(t, `ls -A "$R/_tags"; ! test -L "$R/_tags/CuAbC123"`))
+			r.ok(t, `cp -sf "$R/_manifests/sha256/$1" "$R/_tags/v1"; test "$(ls -A "$R/_tags")" = v1`, a.manifest.hex)
+			r.requireTag(t, "v1", a.manifest)
 		}},
 		{"a tag names a manifest by a constant length", func(t *testing.T, r *repo) {
 			r.pushed(t, "image", "v1")

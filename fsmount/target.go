@@ -45,7 +45,7 @@ func (t target) tag() string {
 
 // isCommitted reports whether closing the file publishes it.
 func (t target) isCommitted() bool {
-	return t.means != aScratch && t.means != aBriefly && t.means != anUpload
+	return t.means != aScratch && t.means != anUpload
 }
 
 // isLayoutFile reports whether the file is one that every layout has.

@@ -245,8 +245,6 @@ func (h *writeHandle) end(ctx context.Context, mayPublish bool) {
 	switch {
 	case t.means == anUpload:
 		h.keep(t, nil)
-	case t.means == aBriefly:
-		h.fs.publishLater(h.file)
 	case t.means == aScratch || !h.isPublishable(t):
 		if !h.isAwaited() && !h.isShared() {
 			h.drop(ctx)
