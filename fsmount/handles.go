@@ -9,9 +9,8 @@ import (
 	fusefs "bazil.org/fuse/fs"
 )
 
-// handles is every handle that is open for writing, by node: bazil tells a
-// node that it is truncated or synced, but not through which handle. The loop
-// bounds how many are open.
+// handles is every handle that is open for writing, by node: who opens with
+// O_TRUNC, or syncs, is heard of by the node. The loop bounds how many are open.
 type handles struct {
 	mu     sync.Mutex
 	byNode map[fusefs.Node][]*writeHandle
@@ -42,21 +41,18 @@ func (hs *handles) remove(h *writeHandle) {
 	}
 }
 
-// of is the handle that the process of a thread opened last on a node, or nil.
-func (hs *handles) of(node fusefs.Node, tid uint32) *writeHandle {
+// opening is the handle that a thread is just opening on a node, or nil: the
+// last that it has opened, as long as nothing has been done through it. The
+// answer is given once.
+func (hs *handles) opening(node fusefs.Node, tid uint32) *writeHandle {
 	hs.mu.Lock()
 	open := hs.byNode[node]
 	hs.mu.Unlock()
-	var tgid int
 	for i := len(open) - 1; i >= 0; i-- {
-		h := open[i]
-		if h.tid == tid {
-			return h
-		}
-		if tgid == 0 {
-			tgid = threadGroup(tid)
-		}
-		if tgid != 0 && tgid == h.tgid {
+		if h := open[i]; h.tid == tid {
+			if h.isUsed.Swap(true) {
+				return nil
+			}
 			return h
 		}
 	}

@@ -98,7 +98,7 @@ func TestFileSizeIsLimited(t *testing.T) {
 		return h.Write(t.Context(), &fuse.WriteRequest{Header: *me(), Data: []byte("x"), Offset: off}, &fuse.WriteResponse{})
 	}
 	truncate := func(size uint64) error {
-		return h.file.Setattr(t.Context(), &fuse.SetattrRequest{Header: *me(), Valid: fuse.SetattrSize, Size: size}, &fuse.SetattrResponse{})
+		return h.Setattr(t.Context(), &fuse.SetattrRequest{Header: *me(), Valid: fuse.SetattrSize, Size: size}, &fuse.SetattrResponse{})
 	}
 	require.NoError(t, write(0))
 	require.Equal(t, syscall.EFBIG, write(maxFileSize))

@@ -59,6 +59,7 @@ var roles = map[string]func(args []string) error{
 	"fsx":        runFSX,
 	"signalled":  signalled,
 	"calls":      calls,
+	"rewrites":   rewrites,
 	"steps":      steps,
 }
 

@@ -96,8 +96,10 @@ func (n *stagedFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp
 		return nil
 	}
 	bytes := n.content()
-	if h := n.fs.handles.of(n, req.Header.Pid); h != nil {
-		bytes = h.bytes
+	if req.Size == 0 {
+		if h := n.fs.handles.opening(n, req.Header.Pid); h != nil {
+			bytes = h.bytes
+		}
 	}
 	return n.fs.fail(&req.Header, "truncate", n.path(), bytes.truncate(ctx, int64(req.Size)))
 }

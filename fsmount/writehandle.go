@@ -11,6 +11,7 @@ import (
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/digest"
+	"registryfs/fsmount/loop"
 )
 
 // writeHandle is a file open for writing. Closing publishes what was written,
@@ -35,6 +36,7 @@ type writeHandle struct {
 
 	interrupted atomic.Bool // the last to flush was dying
 	flushed     atomic.Bool // by the opener, since the last write
+	isUsed      atomic.Bool // something was done through it, or it was opened with O_TRUNC
 
 	mu        sync.Mutex
 	published *publication // the last of this handle, or nil
@@ -49,6 +51,7 @@ var (
 	_ fusefs.HandleWriter   = (*writeHandle)(nil)
 	_ fusefs.HandleFlusher  = (*writeHandle)(nil)
 	_ fusefs.HandleReleaser = (*writeHandle)(nil)
+	_ loop.HandleSetattrer  = (*writeHandle)(nil)
 )
 
 func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32) *writeHandle {
@@ -75,18 +78,19 @@ func (f *fileSystem) openTarget(node fusefs.Node, t target, req *fuse.OpenReques
 	return h, nil
 }
 
-// setSize truncates what is being written to a published node. Opening with
-// O_TRUNC arrives as an open and then this, without a handle: what is written
-// begins empty anyway, and what is stored keeps its size.
+// setSize truncates a published node, which is refused: what is stored keeps
+// its size. But opening with O_TRUNC arrives as an open and then this, without
+// the handle that is truncated.
 func (f *fileSystem) setSize(ctx context.Context, node fusefs.Node, path string, req *fuse.SetattrRequest) error {
 	if !req.Valid.Size() {
 		return nil
 	}
-	h := f.handles.of(node, req.Header.Pid)
-	if h == nil {
-		return f.fail(&req.Header, "truncate", path, refuse(errPerm, "stored content cannot be truncated"))
+	if req.Size == 0 {
+		if h := f.handles.opening(node, req.Header.Pid); h != nil {
+			return f.fail(&req.Header, "truncate", path, h.bytes.truncate(ctx, 0))
+		}
 	}
-	return f.fail(&req.Header, "truncate", path, h.bytes.truncate(ctx, int64(req.Size)))
+	return f.fail(&req.Header, "truncate", path, refuse(errPerm, "stored content cannot be truncated"))
 }
 
 func (h *writeHandle) target() target {
@@ -104,17 +108,13 @@ func (h *writeHandle) IsQuick(req fuse.Request) bool {
 }
 
 func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	h.isUsed.Store(true)
 	return h.fs.read(ctx, req, resp, h.target().path(), h.bytes)
 }
 
 func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
-	h.mu.Lock()
-	isEnded := h.ended
-	h.verdict = nil
-	h.flushed.Store(false)
-	h.mu.Unlock()
-	if isEnded {
-		return errClosing
+	if err := h.changes(); err != nil {
+		return err
 	}
 	if h.file != nil {
 		h.file.touched()
@@ -124,7 +124,34 @@ func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 	return h.fs.fail(&req.Header, "write", h.target().path(), err)
 }
 
+// Setattr truncates what is written through this handle. A truncate of the
+// node itself is for that.
+func (h *writeHandle) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
+	if !req.Valid.Size() {
+		return nil
+	}
+	if err := h.changes(); err != nil {
+		return err
+	}
+	return h.fs.fail(&req.Header, "truncate", h.target().path(), h.bytes.truncate(ctx, int64(req.Size)))
+}
+
+// changes takes note that the bytes are about to change: the last verdict is
+// none of theirs.
+func (h *writeHandle) changes() error {
+	h.isUsed.Store(true)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.verdict = nil
+	h.flushed.Store(false)
+	if h.ended {
+		return errClosing
+	}
+	return nil
+}
+
 func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
+	h.isUsed.Store(true)
 	if h.isOpener(req.Header.Pid) {
 		h.flushed.Store(true)
 	}
