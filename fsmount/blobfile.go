@@ -66,8 +66,13 @@ func (f *fileSystem) contentEntry() time.Duration {
 	return min(entryValid, f.options.AttrTimeout)
 }
 
+// path is the first that the content has in the mount, by what is known of it.
 func (b blobFile) path() string {
-	return join("/"+b.repo, b.digest.String())
+	v := viewBlobs
+	if b.fs.content.isManifest(b.digest) {
+		v = viewManifests
+	}
+	return place{repo: b.repo, view: v, alg: b.digest.Algorithm().String()}.join(b.digest.Encoded())
 }
 
 func (b blobFile) Attr(ctx context.Context, a *fuse.Attr) error {

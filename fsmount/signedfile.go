@@ -30,7 +30,10 @@ func (f *fileSystem) signedFile(ctx context.Context, repo string, d digest.Diges
 	return node, err
 }
 
-func (s signedFile) path() string { return join("/"+s.repo, s.digest.String()+signedSuffix) }
+func (s signedFile) path() string {
+	p := place{repo: s.repo, view: viewManifests, alg: s.digest.Algorithm().String()}
+	return p.join(s.digest.Encoded() + signedSuffix)
+}
 
 func (s signedFile) content(ctx context.Context) ([]byte, error) {
 	repo, err := s.fs.registry.Repository(s.repo)
