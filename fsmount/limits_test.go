@@ -280,8 +280,8 @@ func TestLayoutVersionIsLimited(t *testing.T) {
 	const version = `{"imageLayoutVersion":"1.0.0"}`
 	for size, want := range map[int]error{len(version): nil, manifest.MaxLayoutVersionSize: nil, manifest.MaxLayoutVersionSize + 1: syscall.EFBIG} {
 		content := []byte(version + strings.Repeat(" ", size-len(version)))
-		s := &staging{initial: content}
-		s.size.Store(int64(size))
+		s := &staging{}
+		s.startWith(bytesBefore(content))
 		require.Equal(t, want, errnoOf(checkLayoutVersion(t.Context(), s)))
 	}
 }

@@ -60,19 +60,20 @@ func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32
 	return h
 }
 
-// openTarget begins a handle on a published node. What is written begins empty
-// and becomes t.
-func (f *fileSystem) openTarget(node fusefs.Node, t target, req *fuse.OpenRequest) (*writeHandle, error) {
+// openTarget begins a handle on a published node that holds b. What that is
+// when it is closed becomes t, if it was written to.
+func (f *fileSystem) openTarget(node fusefs.Node, b *before, t target, req *fuse.OpenRequest) (*writeHandle, error) {
 	if f.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
-	if req.Flags&fuse.OpenAppend != 0 {
+	if req.Flags&fuse.OpenAppend != 0 && (t.digest != "" || t.isLayoutFile()) {
 		return nil, refuse(errPerm, "stored content cannot be appended to")
 	}
 	bytes, err := f.newStaging(t.place.repo)
 	if err != nil {
 		return nil, err
 	}
+	bytes.startWith(b)
 	h := f.newWriteHandle(node, bytes, req.Header.Pid)
 	h.goal = t
 	return h, nil
@@ -103,13 +104,30 @@ func (h *writeHandle) target() target {
 // IsQuick reports whether a request is answered without waiting: writing is,
 // once there is a file to write to.
 func (h *writeHandle) IsQuick(req fuse.Request) bool {
-	_, isWrite := req.(*fuse.WriteRequest)
-	return isWrite && h.bytes.isBegun()
+	write, ok := req.(*fuse.WriteRequest)
+	if !ok {
+		return false
+	}
+	off := write.Offset
+	if h.isAppend(write) {
+		off = maxFileSize
+	}
+	return h.bytes.isReady(off)
 }
 
 func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
 	h.isUsed.Store(true)
+	if stored, ok := h.node.(blobFile); ok && req.Flags&fuse.ReadLockOwner == 0 {
+		// Not read(2), but the page cache, for a map: readers share that.
+		return h.fs.read(ctx, req, resp, stored.path(), stored)
+	}
 	return h.fs.read(ctx, req, resp, h.target().path(), h.bytes)
+}
+
+// isAppend reports whether a write is one to the end, wherever the kernel takes
+// that to be: of a published node it knows the published size.
+func (h *writeHandle) isAppend(req *fuse.WriteRequest) bool {
+	return h.file == nil && req.FileFlags&fuse.OpenAppend != 0
 }
 
 func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
@@ -119,8 +137,12 @@ func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 	if h.file != nil {
 		h.file.touched()
 	}
-	n, err := h.bytes.writeAt(ctx, req.Data, req.Offset)
-	resp.Size = n
+	var err error
+	if h.isAppend(req) {
+		resp.Size, err = h.bytes.append(ctx, req.Data)
+	} else {
+		resp.Size, err = h.bytes.writeAt(ctx, req.Data, req.Offset)
+	}
 	return h.fs.fail(&req.Header, "write", h.target().path(), err)
 }
 
