@@ -60,6 +60,7 @@ var roles = map[string]func(args []string) error{
 	"signalled":  signalled,
 	"calls":      calls,
 	"rewrites":   rewrites,
+	"unlinks":    unlinks,
 	"steps":      steps,
 }
 

@@ -33,9 +33,11 @@ type writeHandle struct {
 	bytes *staging
 	tid   uint32 // that opened
 	tgid  int
+	at    placeName // guarded by the table
 
 	interrupted atomic.Bool // the last to flush was dying
 	flushed     atomic.Bool // by the opener, since the last write
+	isUnlinked  atomic.Bool // where file is nil: the name was removed
 	isUsed      atomic.Bool // something was done through it, or it was opened with O_TRUNC
 
 	mu        sync.Mutex
@@ -54,9 +56,11 @@ var (
 	_ loop.HandleSetattrer  = (*writeHandle)(nil)
 )
 
-func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32) *writeHandle {
-	h := &writeHandle{fs: f, node: node, bytes: bytes, tid: tid, tgid: threadGroup(tid), gone: make(chan struct{})}
-	f.handles.add(h)
+// newWriteHandle begins a handle on a node whose bytes are to become t.
+func (f *fileSystem) newWriteHandle(node fusefs.Node, t target, bytes *staging, tid uint32) *writeHandle {
+	h := &writeHandle{fs: f, node: node, goal: t, bytes: bytes, tid: tid, tgid: threadGroup(tid), gone: make(chan struct{})}
+	h.file, _ = node.(*stagedFile)
+	f.handles.add(h, placeName{t.place, t.name})
 	return h
 }
 
@@ -74,9 +78,7 @@ func (f *fileSystem) openTarget(node fusefs.Node, b *before, t target, req *fuse
 		return nil, err
 	}
 	bytes.startWith(b)
-	h := f.newWriteHandle(node, bytes, req.Header.Pid)
-	h.goal = t
-	return h, nil
+	return f.newWriteHandle(node, t, bytes, req.Header.Pid), nil
 }
 
 // setSize truncates a published node, which is refused: what is stored keeps
@@ -97,6 +99,9 @@ func (f *fileSystem) setSize(ctx context.Context, node fusefs.Node, path string,
 func (h *writeHandle) target() target {
 	if h.file != nil {
 		return h.file.goal()
+	}
+	if h.isUnlinked.Load() {
+		return h.goal.unlinked()
 	}
 	return h.goal
 }
