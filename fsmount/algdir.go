@@ -47,7 +47,7 @@ func (d algDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.
 	dgst, ok := d.place.digestOf(req.Name)
 	if !ok {
 		resp.EntryValid = 0
-		if node := d.fs.localNode(d.place, req.Name); node != nil {
+		if node := d.fs.localNodeFor(d.place, req); node != nil {
 			return node, nil
 		}
 		return nil, d.fs.absent(req.Name, resp)
@@ -64,7 +64,7 @@ func (d algDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.
 	if isThere(err) {
 		return blobFile{d.fs, d.place.repo, dgst}, nil
 	}
-	if node := d.fs.localNode(d.place, req.Name); node != nil {
+	if node := d.fs.localNodeFor(d.place, req); node != nil {
 		return node, nil
 	}
 	return nil, d.fs.failLookup(&req.Header, d.place.join(req.Name), err)

@@ -66,8 +66,13 @@ func (f *fileSystem) contentEntry() time.Duration {
 	return min(entryValid, f.options.AttrTimeout)
 }
 
+// path is the first that the content has in the mount, by what is known of it.
 func (b blobFile) path() string {
-	return join("/"+b.repo, b.digest.String())
+	v := viewBlobs
+	if b.fs.content.isManifest(b.digest) {
+		v = viewManifests
+	}
+	return place{repo: b.repo, view: v, alg: b.digest.Algorithm().String()}.join(b.digest.Encoded())
 }
 
 func (b blobFile) Attr(ctx context.Context, a *fuse.Attr) error {
@@ -149,8 +154,9 @@ func (b blobFile) resize(size int64) {
 }
 
 // openForWriting begins a re-push of the content, or, where the thread came
-// here by a tag or an alias, a push to that. Direct I/O keeps what is written
-// out of the page cache that readers share.
+// here by a tag or an alias, a push to that. Nothing is verified before it is
+// read. Direct I/O keeps what is written out of the page cache that readers
+// share.
 func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
 	link, isLinked := b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest)
 	t, err := b.target(ctx)
@@ -165,13 +171,23 @@ func (b blobFile) openForWriting(ctx context.Context, req *fuse.OpenRequest, res
 		b.fs.pages.leave(b)
 		return nil, err
 	}
-	h, err := b.fs.openTarget(b, t, req)
+	h, err := b.fs.openTarget(b, storedBefore(b.digest, b.size()), t, req)
 	if err != nil {
 		b.fs.pages.close(b)
 		return nil, err
 	}
 	resp.Flags |= fuse.OpenDirectIO
 	return h, nil
+}
+
+// readAt reads the content for who has it not open for reading.
+func (b blobFile) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+	blob, err := b.fs.openContent(ctx, b.repo, b.digest)
+	if err != nil {
+		return 0, err
+	}
+	defer blob.Close()
+	return blob.ReadAt(p, off)
 }
 
 // target is what writing under the digest itself means.

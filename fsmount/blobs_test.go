@@ -133,7 +133,11 @@ func TestExistingDigestName(t *testing.T) {
 			r.fails(t, "Operation not permitted", `dd if=/etc/passwd of="$R/_blobs/sha256/$1" oflag=append conv=notrunc`, f.hex)
 			r.fails(t, "operation not permitted", `FSMOUNT_TEST_ROLE=truncate "$SELF" "$R/_blobs/sha256/$1" 0`, f.hex)
 			r.fails(t, "operation not permitted", `FSMOUNT_TEST_ROLE=truncate "$SELF" "$R/_blobs/sha256/$1" 9000`, f.hex)
+			r.errorsSay(t, " truncate /"+r.name+"/_blobs/sha256/"+f.hex+" ")
 			r.requireBlob(t, f)
+			i := r.pushed(t, "image", "v1")
+			r.fails(t, "operation not permitted", `FSMOUNT_TEST_ROLE=truncate "$SELF" "$R/_tags/v1" 0`)
+			r.errorsSay(t, " truncate /"+r.name+"/_manifests/sha256/"+i.manifest.hex+" ")
 		}},
 		{"opening it to truncate shows readers nothing", func(t *testing.T, r *repo) {
 			f := r.random(t, "f", 5000)

@@ -98,6 +98,11 @@ func TestBrowsing(t *testing.T) {
 			r.fails(t, "Operation not permitted", `mkdir "$R/_tags/dir"`)
 			require.Regexp(t, `^\d{4}-\d\d-\d\dT[0-9:.]+Z \d+ mkdir /`+r.name+`/_tags/dir \w.+$`, r.ok(t, `tail -n 1 "$M/.registryfs/errors"`))
 		}},
+		{"no name forges a line of the errors", func(t *testing.T, r *repo) {
+			forged := "2026-11-30T01:26:34.294Z 1 close forged"
+			r.fails(t, "Invalid argument", `ln -s v1 "$R/_tags/$1"`, "bad\n"+forged+"\xff")
+			require.Regexp(t, ` symlink /`+r.name+`/_tags/bad\\n`+forged+`\\xff \w.+$`, r.ok(t, `tail -n 1 "$M/.registryfs/errors"`))
+		}},
 	})
 }
 

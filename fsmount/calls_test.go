@@ -32,11 +32,7 @@ func calls(args []string) error {
 	if c.content, err = os.ReadFile(args[3]); err != nil {
 		return err
 	}
-	var errs []error
-	for _, call := range []struct {
-		name string
-		make func() error
-	}{
+	return makeAll([]namedCall{
 		{"pread with O_DIRECT", c.readDirect},
 		{"sendfile out of a blob", c.sendfile},
 		{"copy_file_range out of a blob", c.copyOut},
@@ -65,7 +61,19 @@ func calls(args []string) error {
 		{"open of a blob as a directory", c.openAsDir},
 		{"names that are too long", c.longNames},
 		{"extended attributes", c.xattrs},
-	} {
+	})
+}
+
+// namedCall is a system call, or several, and what they are about.
+type namedCall struct {
+	name string
+	make func() error
+}
+
+// makeAll makes calls one after the other, also where one fails.
+func makeAll(calls []namedCall) error {
+	var errs []error
+	for _, call := range calls {
 		if err := call.make(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", call.name, err))
 		}

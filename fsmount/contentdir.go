@@ -49,12 +49,12 @@ func (d contentDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *f
 		if isThere(err) {
 			return digestLink{fs: d.fs, place: d.place, digest: dgst}, nil
 		}
-		if node := d.fs.localNode(d.place, req.Name); node != nil {
+		if node := d.fs.localNodeFor(d.place, req); node != nil {
 			return node, nil
 		}
 		return nil, d.fs.failLookup(&req.Header, d.place.join(req.Name), err)
 	}
-	if node := d.fs.localNode(d.place, req.Name); node != nil {
+	if node := d.fs.localNodeFor(d.place, req); node != nil {
 		return node, nil
 	}
 	return nil, d.fs.absent(req.Name, resp)

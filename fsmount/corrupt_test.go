@@ -28,7 +28,7 @@ func TestCorruptContent(t *testing.T) {
 				require.Contains(t, got.stderr, "Input/output error")
 				require.Empty(t, got.stdout)
 			}
-			r.errorsSay(t, "open", "/"+r.name+"/", f.hex, f.stored())
+			r.errorsSay(t, " open /"+r.name+"/_blobs/sha256/"+f.hex+" ", f.stored())
 			require.Equal(t, f.hex, r.ok(t, `ls "$R/_blobs/sha256"`))
 			require.Equal(t, "2000000", r.ok(t, `stat -c %s "$R/_blobs/sha256/$1"`, f.hex))
 			r.ok(t, `cp "$1" "$R/_blobs/sha256/$2"`, f.path, f.hex)

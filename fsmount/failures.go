@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,11 +25,12 @@ type failures struct {
 	size  int // of all lines
 }
 
-// add takes note of a failure: time, pid, operation, path, reason in words.
-// Any line breaks in the reason are folded.
+// add takes note of a failure: time, pid, operation, path, reason in words. It
+// is one line of valid UTF-8, whatever is in a name. Any line breaks in the
+// reason are folded.
 func (f *failures) add(when time.Time, pid uint32, op, path, reason string) {
-	line := fmt.Sprintf("%s %d %s %s %s\n", when.UTC().Format(time.RFC3339Nano), pid, op, path,
-		strings.Join(strings.Fields(reason), " "))
+	line := fmt.Sprintf("%s %d %s %s %s\n", when.UTC().Format(time.RFC3339Nano), pid, op, printable(path),
+		printable(strings.Join(strings.Fields(reason), " ")))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lines = append(f.lines, line)
@@ -39,6 +41,13 @@ func (f *failures) add(when time.Time, pid uint32, op, path, reason string) {
 		old++
 	}
 	f.lines = slices.Delete(f.lines, 0, old)
+}
+
+// printable is a text with what does not show, and the backslash that begins an
+// escape, written as in a string of Go.
+func printable(s string) string {
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 // length is the size in bytes of the file.

@@ -3,60 +3,99 @@ package fsmount
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	fusefs "bazil.org/fuse/fs"
 )
 
-// handles is every handle that is open for writing, by node: bazil tells a
-// node that it is truncated or synced, but not through which handle. The loop
-// bounds how many are open.
+// handles is every handle that is open for writing, by node, since who opens
+// with O_TRUNC, or syncs, is heard of by the node, and by name, for who removes
+// that. The loop bounds how many are open.
 type handles struct {
 	mu     sync.Mutex
 	byNode map[fusefs.Node][]*writeHandle
+	byName map[placeName][]*writeHandle
 }
 
-func newHandles() *handles { return &handles{byNode: map[fusefs.Node][]*writeHandle{}} }
+func newHandles() *handles {
+	return &handles{byNode: map[fusefs.Node][]*writeHandle{}, byName: map[placeName][]*writeHandle{}}
+}
 
-func (hs *handles) add(h *writeHandle) {
+func (hs *handles) add(h *writeHandle, at placeName) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
+	h.at = at
 	hs.byNode[h.node] = append(hs.byNode[h.node], h)
+	hs.byName[at] = append(hs.byName[at], h)
 }
 
 func (hs *handles) remove(h *writeHandle) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	open := hs.byNode[h.node]
-	for i, other := range open {
-		if other == h {
-			open = append(open[:i:i], open[i+1:]...)
-			break
-		}
+	takeOut(hs.byNode, h.node, h)
+	takeOut(hs.byName, h.at, h)
+}
+
+// takeOut takes a handle out of a table. Who has a list of it keeps that as it
+// is.
+func takeOut[K comparable](table map[K][]*writeHandle, key K, h *writeHandle) {
+	open := table[key]
+	if i := slices.Index(open, h); i >= 0 {
+		open = append(open[:i:i], open[i+1:]...)
 	}
 	if len(open) == 0 {
-		delete(hs.byNode, h.node)
+		delete(table, key)
 	} else {
-		hs.byNode[h.node] = open
+		table[key] = open
 	}
 }
 
-// of is the handle that the process of a thread opened last on a node, or nil.
-func (hs *handles) of(node fusefs.Node, tid uint32) *writeHandle {
+// rename gives what is written to a node another name.
+func (hs *handles) rename(node fusefs.Node, to placeName) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for _, h := range hs.byNode[node] {
+		takeOut(hs.byName, h.at, h)
+		h.at = to
+		hs.byName[to] = append(hs.byName[to], h)
+	}
+}
+
+// unlink takes its name from the file of a handle.
+func (hs *handles) unlink(h *writeHandle) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	of := []*writeHandle{h}
+	if h.file != nil {
+		of = hs.byNode[h.node]
+	}
+	for _, h := range of {
+		takeOut(hs.byName, h.at, h)
+		h.at = placeName{}
+	}
+}
+
+// named is what is written under a name, the last opened last.
+func (hs *handles) named(at placeName) []*writeHandle {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.byName[at]
+}
+
+// opening is the handle that a thread is just opening on a node, or nil: the
+// last that it has opened, as long as nothing has been done through it. The
+// answer is given once.
+func (hs *handles) opening(node fusefs.Node, tid uint32) *writeHandle {
 	hs.mu.Lock()
 	open := hs.byNode[node]
 	hs.mu.Unlock()
-	var tgid int
 	for i := len(open) - 1; i >= 0; i-- {
-		h := open[i]
-		if h.tid == tid {
-			return h
-		}
-		if tgid == 0 {
-			tgid = threadGroup(tid)
-		}
-		if tgid != 0 && tgid == h.tgid {
+		if h := open[i]; h.tid == tid {
+			if h.isUsed.Swap(true) {
+				return nil
+			}
 			return h
 		}
 	}

@@ -3,6 +3,7 @@ package fsmount_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -131,6 +132,42 @@ func TestImages(t *testing.T) {
 			r.push(t, i, "v1")
 			r.ok(t, `cp "$R/_images/v1/linux-amd64/manifest.json" "$R/_tags/v1-amd64"`)
 			r.requireTag(t, "v1-amd64", i.manifest)
+		}},
+	})
+}
+
+// What this mount changes shows at once, however long the kernel may keep what
+// others could have changed.
+func TestImagesShowOwnChanges(t *testing.T) {
+	onEach(t, serveOptions{AttrTimeout: time.Hour, SparseIndexes: true}, []mountCase{
+		{"of a tag", func(t *testing.T, r *repo) {
+			first, second := r.pushed(t, "first", "v1"), r.pushed(t, "second", "v2")
+			all := func() string {
+				return r.ok(t, `cd "$R/_images/v1"; ls -lR . > /dev/null; readlink */manifest.json */config.json */layers/*`)
+			}
+			before := all()
+			require.Contains(t, before, first.manifest.hex)
+			r.ok(t, `cd "$R/_tags"; ln -sfn v2 v1`)
+			for _, f := range append(second.blobs(), second.manifest) {
+				require.Contains(t, all(), f.hex)
+			}
+			r.ok(t, `cp "$1" "$R/_tags/v1"`, first.manifest.path)
+			require.Equal(t, before, all())
+			r.ok(t, `mv "$R/_tags/v2" "$R/_tags/v1"`)
+			require.Contains(t, all(), second.manifest.hex)
+			r.isGone(t, r.dir()+"/_images/v2/unknown/manifest.json")
+			r.ok(t, `rm "$R/_tags/v1"`)
+			r.isGone(t, r.dir()+"/_images/v1/unknown/manifest.json")
+		}},
+		{"of an index's images", func(t *testing.T, r *repo) {
+			images := []image{r.image(t, "a"), r.image(t, "b")}
+			r.push(t, images[1])
+			r.ok(t, `ls "$R/_images"; cp "$1" "$R/_tags/v1"`, r.index(t, "index", images...).path)
+			at := r.dir() + "/_images/v1/unknown"
+			require.Contains(t, r.ok(t, `readlink "$1/manifest.json"`, at), images[1].manifest.hex)
+			r.push(t, images[0])
+			require.Contains(t, r.ok(t, `readlink "$1/manifest.json"`, at), images[0].manifest.hex)
+			require.Contains(t, r.ok(t, `readlink "$1.2/manifest.json"`, at), images[1].manifest.hex)
 		}},
 	})
 }

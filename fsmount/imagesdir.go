@@ -45,7 +45,7 @@ func (d imagesDir) Attr(ctx context.Context, a *fuse.Attr) error {
 }
 
 func (d imagesDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
-	resp.EntryValid = d.fs.options.AttrTimeout
+	resp.EntryValid = 0 // the tag can be moved, and nothing tells the kernel
 	if storage.CheckTag(req.Name) != nil {
 		return nil, d.fs.failLookup(&req.Header, join(d.path, req.Name), storage.ErrTagUnknown)
 	}
@@ -106,7 +106,7 @@ var (
 )
 
 func (d tagImagesDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
-	resp.EntryValid = d.fs.options.AttrTimeout
+	resp.EntryValid = 0 // images come and go, and others then have their numbers
 	images, err := d.images(ctx)
 	if err != nil {
 		return nil, d.fs.failLookup(&req.Header, join(d.path, req.Name), err)

@@ -84,19 +84,14 @@ func (l layoutFile) open(ctx context.Context, req *fuse.OpenRequest) (fusefs.Han
 		return nil, err
 	}
 	t.by = by
-	var content []byte
-	if req.Flags.IsReadWrite() {
-		if content, err = l.content(ctx, by); err != nil {
-			return nil, err
-		}
+	if !req.Flags.IsReadWrite() {
+		return l.fs.openTarget(l, nil, t, req)
 	}
-	h, err := l.fs.openTarget(l, t, req)
+	content, err := l.content(ctx, by)
 	if err != nil {
 		return nil, err
 	}
-	h.bytes.initial = content
-	h.bytes.size.Store(int64(len(content)))
-	return h, nil
+	return l.fs.openTarget(l, bytesBefore(content), t, req)
 }
 
 func (l layoutFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {

@@ -98,7 +98,7 @@ func TestFileSizeIsLimited(t *testing.T) {
 		return h.Write(t.Context(), &fuse.WriteRequest{Header: *me(), Data: []byte("x"), Offset: off}, &fuse.WriteResponse{})
 	}
 	truncate := func(size uint64) error {
-		return h.file.Setattr(t.Context(), &fuse.SetattrRequest{Header: *me(), Valid: fuse.SetattrSize, Size: size}, &fuse.SetattrResponse{})
+		return h.Setattr(t.Context(), &fuse.SetattrRequest{Header: *me(), Valid: fuse.SetattrSize, Size: size}, &fuse.SetattrResponse{})
 	}
 	require.NoError(t, write(0))
 	require.Equal(t, syscall.EFBIG, write(maxFileSize))
@@ -281,8 +281,8 @@ func TestLayoutVersionIsLimited(t *testing.T) {
 	const version = `{"imageLayoutVersion":"1.0.0"}`
 	for size, want := range map[int]error{len(version): nil, manifest.MaxLayoutVersionSize: nil, manifest.MaxLayoutVersionSize + 1: syscall.EFBIG} {
 		content := []byte(version + strings.Repeat(" ", size-len(version)))
-		s := &staging{initial: content}
-		s.size.Store(int64(size))
+		s := &staging{}
+		s.startWith(bytesBefore(content))
 		require.Equal(t, want, errnoOf(checkLayoutVersion(t.Context(), s)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -130,6 +131,29 @@ var openings = map[string][]int64{"amd64": {2, 85}, "": {syscall.SYS_OPENAT, uni
 func isOpening(tid uint32) bool {
 	number, _, ok := syscallOf(tid)
 	return !ok || slices.Contains(openings[runtime.GOARCH], number) || slices.Contains(openings[""], number)
+}
+
+// unlinkings are the system calls that remove a file, but for unlinkat(2); some
+// platforms have none.
+var unlinkings = map[string][]int64{"amd64": {87}}
+
+// isRemoving reports whether a thread waits in a system call that removes a
+// file, or is of rm, which looks first.
+func isRemoving(tid uint32) bool {
+	number, args, ok := syscallOf(tid)
+	for n := 0; n < 100 && !ok && isRunning(tid); n++ { // it is about to wait
+		time.Sleep(50 * time.Microsecond)
+		number, args, ok = syscallOf(tid)
+	}
+	isUnlink := ok && slices.Contains(unlinkings[runtime.GOARCH], number)
+	isUnlinkAt := ok && number == syscall.SYS_UNLINKAT && args[2]&unix.AT_REMOVEDIR == 0
+	return isUnlink || isUnlinkAt || commandOf(tid) == "rm"
+}
+
+// isRunning reports whether a thread does not wait for anything.
+func isRunning(tid uint32) bool {
+	fields := statOf(tid)
+	return len(fields) > 0 && string(fields[0]) == "R"
 }
 
 // syscallOf is the system call that a thread waits in, with its arguments.

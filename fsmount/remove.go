@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"bazil.org/fuse"
 
@@ -14,7 +15,8 @@ import (
 // remove takes away a name of a place.
 func (f *fileSystem) remove(ctx context.Context, p place, req *fuse.RemoveRequest) error {
 	d, isDigest := p.digestOf(req.Name)
-	isContent := isDigest && isThere(f.stat(ctx, p.repo, p.view, d)) || p.isPartOfLayout(req.Name) && !req.Dir
+	isContent := isDigest && (isThere(f.stat(ctx, p.repo, p.view, d)) || f.isWritten(p, req.Name)) ||
+		p.isPartOfLayout(req.Name) && !req.Dir
 	if isContent && isReplacing(req.Header.Pid, p) {
 		f.recent.note(p, req.Name)
 		return nil
@@ -45,32 +47,45 @@ func (f *fileSystem) removeName(ctx context.Context, p place, req *fuse.RemoveRe
 	if isDir || p.isPartOfLayout(name) {
 		return refuse(errPerm, "this is part of the mount")
 	}
+	err := f.removeStored(ctx, p, req)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	isWritten := f.unlinkWriters(p, name, req.Header.Pid)
+	if l, ok := f.names.get(p, name); ok && err != nil {
+		f.names.remove(p, name, l)
+		if l.file != nil {
+			f.dropBytes(l.file)
+		}
+		return nil
+	}
+	if isWritten {
+		return nil
+	}
+	return err
+}
+
+// removeStored removes a tag, or content. Errors: one that is fs.ErrNotExist
+// where the name is that of neither.
+func (f *fileSystem) removeStored(ctx context.Context, p place, req *fuse.RemoveRequest) error {
 	repo, err := f.registry.Repository(p.repo)
 	if err != nil {
 		return err
 	}
-	if p.view == viewTags && storage.CheckTag(name) == nil {
-		if err := repo.Tags().Untag(ctx, name); !errors.Is(err, storage.ErrTagUnknown) {
-			return err
-		}
+	if p.view == viewTags && storage.CheckTag(req.Name) == nil {
+		return repo.Tags().Untag(ctx, req.Name)
 	}
-	if d, ok := p.digestOf(name); ok {
-		if p.view == viewLayoutBlobs {
-			return f.removeLayoutBlob(ctx, repo, processOf(req.Header.Pid), d)
-		}
-		if isThere(f.stat(ctx, p.repo, p.view, d)) {
-			return f.removeContent(ctx, repo, p.view, d)
-		}
+	d, ok := p.digestOf(req.Name)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %s", storage.ErrBlobUnknown, req.Name)
+	case p.view == viewLayoutBlobs:
+		return f.removeLayoutBlob(ctx, repo, processOf(req.Header.Pid), d)
 	}
-	l, ok := f.names.get(p, name)
-	if !ok {
-		return fmt.Errorf("%w: %s", storage.ErrBlobUnknown, name)
+	if err := f.stat(ctx, p.repo, p.view, d); !isThere(err) {
+		return err
 	}
-	f.names.remove(p, name, l)
-	if l.file != nil {
-		f.dropBytes(l.file)
-	}
-	return nil
+	return f.removeContent(ctx, repo, p.view, d)
 }
 
 // removeContent removes a manifest that nothing names, or a blob. A blob that

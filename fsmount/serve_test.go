@@ -59,6 +59,8 @@ var roles = map[string]func(args []string) error{
 	"fsx":        runFSX,
 	"signalled":  signalled,
 	"calls":      calls,
+	"rewrites":   rewrites,
+	"unlinks":    unlinks,
 	"steps":      steps,
 }
 

@@ -30,7 +30,10 @@ func (f *fileSystem) signedFile(ctx context.Context, repo string, d digest.Diges
 	return node, err
 }
 
-func (s signedFile) path() string { return join("/"+s.repo, s.digest.String()+signedSuffix) }
+func (s signedFile) path() string {
+	p := place{repo: s.repo, view: viewManifests, alg: s.digest.Algorithm().String()}
+	return p.join(s.digest.Encoded() + signedSuffix)
+}
 
 func (s signedFile) content(ctx context.Context) ([]byte, error) {
 	repo, err := s.fs.registry.Repository(s.repo)
@@ -52,11 +55,11 @@ func (s signedFile) Attr(ctx context.Context, a *fuse.Attr) error {
 
 func (s signedFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
 	resp.Flags |= fuse.OpenDirectIO
+	content, err := s.content(ctx)
+	if err != nil {
+		return nil, s.fs.fail(&req.Header, "open", s.path(), err)
+	}
 	if req.Flags.IsReadOnly() {
-		content, err := s.content(ctx)
-		if err != nil {
-			return nil, s.fs.fail(&req.Header, "open", s.path(), err)
-		}
 		return fusefs.DataHandle(content), nil
 	}
 	p := s.fs.placeOf(s.repo, viewManifests, s.digest.Algorithm().String())
@@ -64,7 +67,7 @@ func (s signedFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.
 	if err != nil {
 		return nil, s.fs.fail(&req.Header, "open", s.path(), err)
 	}
-	h, err := s.fs.openTarget(s, t, req)
+	h, err := s.fs.openTarget(s, bytesBefore(content), t, req)
 	if err != nil {
 		return nil, s.fs.fail(&req.Header, "open", s.path(), err)
 	}

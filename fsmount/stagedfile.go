@@ -86,9 +86,7 @@ func (n *stagedFile) openForWriting(tid uint32, flags fuse.OpenFlags, resp *fuse
 	} else {
 		n.writers++
 	}
-	h := n.fs.newWriteHandle(n, bytes, tid)
-	h.file = n
-	return h, nil
+	return n.fs.newWriteHandle(n, n.target, bytes, tid), nil
 }
 
 func (n *stagedFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
@@ -96,8 +94,10 @@ func (n *stagedFile) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp
 		return nil
 	}
 	bytes := n.content()
-	if h := n.fs.handles.of(n, req.Header.Pid); h != nil {
-		bytes = h.bytes
+	if req.Size == 0 {
+		if h := n.fs.handles.opening(n, req.Header.Pid); h != nil {
+			bytes = h.bytes
+		}
 	}
 	return n.fs.fail(&req.Header, "truncate", n.path(), bytes.truncate(ctx, int64(req.Size)))
 }
@@ -150,8 +150,9 @@ func (n *stagedFile) goal() target {
 // rename gives the file another name, and so another goal.
 func (n *stagedFile) rename(t target) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.target = t
+	n.mu.Unlock()
+	n.fs.handles.rename(n, placeName{t.place, t.name})
 }
 
 // handles is how many handles have the bytes open that readers see.

@@ -1,7 +1,6 @@
 package fsmount
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,36 +23,67 @@ const maxFileSize = 1 << 40
 var errFileTooLarge = refuse(syscall.EFBIG, "a file has at most 1 TiB")
 
 // staging is the bytes of a file being written. They are an upload of the
-// repository, begun with the first byte. Publishing ends the upload; what is
-// written after that goes into a new one, which begins as a copy, so that a
-// published blob never changes. All methods may be called concurrently.
+// repository, begun with the first byte. Where the file held something before,
+// the upload is its beginning, as far as that was written or copied; what comes
+// after that is read where it was, and copied when a write leaves a gap, or at
+// the end. So who writes all of it anew copies nothing. Publishing ends the
+// upload, and is what the file held before from then on: a published blob never
+// changes. All methods may be called concurrently.
 type staging struct {
 	repo  storage.Repository
 	files *openFiles
 
-	mu      sync.Mutex
-	upload  storage.Upload // nil before the first byte and after publication
-	base    digest.Digest  // the blob that was published, while upload is nil
-	initial []byte         // what there is before the first write, if that is no blob
-	changed bool           // since it was published
-	err     error          // of an I/O failure, or that this has ended: it is final
+	mu          sync.Mutex
+	upload      storage.Upload // nil before the first byte and after publication
+	before      *before        // that shows beyond the end of the upload; nil where nothing does
+	isCommitted bool           // at least once
+	changed     bool           // since it was published
+	err         error          // of an I/O failure, or that this has ended: it is final
 
 	size atomic.Int64 // changed under mu
+}
+
+// startWith makes b what the file held before; it may be nil. It is called
+// before the staging is shared.
+func (s *staging) startWith(b *before) {
+	if b != nil {
+		s.before = b
+		s.size.Store(b.size)
+	}
 }
 
 func (s *staging) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.write(ctx, p, off)
+}
+
+// append is writeAt at the end.
+func (s *staging) append(ctx context.Context, p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.fill(ctx, maxFileSize); err != nil {
+		return 0, err
+	}
+	return s.write(ctx, p, s.size.Load())
+}
+
+// write is writeAt for who holds mu.
+func (s *staging) write(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
 	if off > maxFileSize-int64(len(p)) {
 		return 0, errFileTooLarge
 	}
+	if err := s.fill(ctx, off); err != nil {
+		return 0, err
+	}
 	n, err := s.upload.WriteAt(p, off)
 	if n > 0 {
 		s.size.Store(max(s.size.Load(), off+int64(n)))
 		s.changed = true
+		s.cover()
 	}
 	return n, s.failed(err)
 }
@@ -61,42 +91,65 @@ func (s *staging) writeAt(ctx context.Context, p []byte, off int64) (int, error)
 func (s *staging) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.err != nil:
+	if s.err != nil {
 		return 0, s.err
-	case s.upload != nil:
-		return s.upload.ReadAt(p, off)
-	case s.base != "":
-		blob, err := openIn(context.WithoutCancel(ctx), s.repo, s.base)
-		if err != nil {
-			return 0, err
-		}
-		defer blob.Close()
-		return blob.ReadAt(p, off)
 	}
-	return bytes.NewReader(s.initial).ReadAt(p, off)
+	n := 0
+	if own := min(s.written()-off, int64(len(p))); own > 0 {
+		var err error
+		if n, err = s.upload.ReadAt(p[:own], off); int64(n) < own {
+			return n, err
+		}
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	if s.before == nil {
+		return n, io.EOF
+	}
+	content, err := s.openBefore(ctx)
+	if err != nil {
+		return n, err
+	}
+	defer content.Close()
+	rest := min(int64(len(p)), s.before.size-off)
+	if rest <= int64(n) {
+		return n, io.EOF
+	}
+	more, err := content.ReadAt(p[n:rest], off+int64(n))
+	return n + more, err
 }
 
 func (s *staging) truncate(ctx context.Context, size int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if size == s.size.Load() {
+	if s.err != nil || size == s.size.Load() {
 		return s.err
 	}
 	if size > maxFileSize {
 		return errFileTooLarge
 	}
-	if size == 0 && s.upload == nil {
-		s.base, s.initial = "", nil // nothing to copy
-	}
-	if err := s.begin(ctx); err != nil {
-		return err
-	}
-	if err := s.upload.Truncate(size); err != nil {
-		return s.failed(err)
+	switch {
+	case size == 0 && s.upload == nil:
+		// What was opened and emptied is as good as new: nothing was written.
+		s.before, s.changed = nil, s.changed || s.isCommitted
+	case s.before != nil && s.written() < size && size < s.before.size:
+		s.before.cut(size)
+		s.changed = true
+	default:
+		if err := s.begin(ctx); err != nil {
+			return err
+		}
+		if err := s.fill(ctx, size); err != nil {
+			return err
+		}
+		s.before = nil // it has been copied, or is cut off
+		if err := s.upload.Truncate(size); err != nil {
+			return s.failed(err)
+		}
+		s.changed = true
 	}
 	s.size.Store(size)
-	s.changed = true
 	return nil
 }
 
@@ -109,14 +162,14 @@ func (s *staging) sync(ctx context.Context) error {
 	return s.failed(s.upload.Sync(ctx))
 }
 
-// isBegun reports whether there is a file that takes what is written, and is
-// free to.
-func (s *staging) isBegun() bool {
+// isReady reports whether a write at an offset waits for nothing: there is a
+// file that takes it, and is free to, and nothing to copy.
+func (s *staging) isReady(off int64) bool {
 	if !s.mu.TryLock() {
 		return false
 	}
 	defer s.mu.Unlock()
-	return s.upload != nil
+	return s.upload != nil && (s.before == nil || off <= s.upload.Size())
 }
 
 // length is the number of bytes, and whether they changed since they were
@@ -143,15 +196,27 @@ func (s *staging) uploadID() string {
 func (s *staging) digest(ctx context.Context) (digest.Digest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.err != nil:
+	if s.err != nil {
 		return "", s.err
-	case s.upload != nil:
-		return s.upload.Digest(ctx)
-	case s.base != "":
-		return s.base, nil
 	}
-	return digest.FromBytes(s.initial), nil
+	if d, ok := s.unchanged(); ok {
+		return d, nil
+	}
+	if err := s.complete(ctx); err != nil {
+		return "", err
+	}
+	return s.upload.Digest(ctx)
+}
+
+// unchanged returns the digest of the content, if that is what it was before.
+func (s *staging) unchanged() (digest.Digest, bool) {
+	switch {
+	case s.upload != nil:
+		return "", false
+	case s.before == nil:
+		return digest.FromBytes(nil), true
+	}
+	return s.before.isWhole()
 }
 
 // payload is the whole content, of at most limit bytes.
@@ -172,10 +237,10 @@ func (s *staging) payload(ctx context.Context, limit int64) ([]byte, error) {
 func (s *staging) commit(ctx context.Context, d digest.Digest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.base == d && s.upload == nil {
+	if s.upload == nil && s.before != nil && s.before.digest == d && !s.before.isCut {
 		return s.err
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := s.complete(ctx); err != nil {
 		return err
 	}
 	desc, err := s.upload.Commit(ctx, storage.Descriptor{Digest: d})
@@ -187,7 +252,7 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) error {
 	}
 	// An upload that was a blob already, when what finished it was killed, has
 	// no bytes of its own left.
-	s.upload, s.base, s.changed = nil, desc.Digest, false
+	s.upload, s.before, s.isCommitted, s.changed = nil, storedBefore(desc.Digest, desc.Size), true, false
 	s.size.Store(desc.Size)
 	s.files.give(writerFiles)
 	return nil
@@ -205,7 +270,7 @@ func (s *staging) drop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.upload
-	s.upload, s.base, s.initial, s.changed = nil, "", nil, false
+	s.upload, s.before, s.changed = nil, nil, false
 	s.size.Store(0)
 	s.err = refuse(errClosing, "the file has been closed")
 	if u == nil {
@@ -240,34 +305,69 @@ func (s *staging) begin(ctx context.Context) error {
 		return err
 	}
 	u, err := s.repo.Blobs().Create(ctx)
-	if err == nil {
-		if err = s.copyBase(ctx, u); err != nil {
-			u.Cancel(ctx)
-		}
-	}
 	if err != nil {
 		s.files.give(writerFiles)
 		return err
 	}
-	s.upload, s.base, s.initial = u, "", nil
+	s.upload = u
 	return nil
 }
 
-func (s *staging) copyBase(ctx context.Context, u storage.Upload) error {
-	if len(s.initial) > 0 {
-		_, err := u.Write(s.initial)
+// written is the size of the upload.
+func (s *staging) written() int64 {
+	if s.upload == nil {
+		return 0
+	}
+	return s.upload.Size()
+}
+
+// complete makes the upload all that there is.
+func (s *staging) complete(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	if s.base == "" || s.size.Load() == 0 {
-		return nil
+	return s.fill(ctx, maxFileSize)
+}
+
+// fill makes the upload reach to an offset, as far as there was something
+// before. Not for a signal to end, as begin.
+func (s *staging) fill(ctx context.Context, upTo int64) error {
+	if s.before == nil || upTo <= s.written() {
+		return s.err
 	}
-	blob, err := openIn(ctx, s.repo, s.base)
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	content, err := s.openBefore(ctx)
 	if err != nil {
-		return err
+		return s.failed(err)
 	}
-	defer blob.Close()
-	_, err = u.ReadFrom(io.NewSectionReader(blob, 0, s.size.Load()))
-	return err
+	defer content.Close()
+	from := s.upload.Size()
+	missing := max(0, min(upTo, s.before.size)-from)
+	n, err := s.upload.ReadFrom(io.NewSectionReader(content, from, missing))
+	if err == nil && n < missing {
+		err = io.ErrUnexpectedEOF
+	}
+	s.cover()
+	return s.failed(err)
+}
+
+// openBefore opens what there was before.
+func (s *staging) openBefore(ctx context.Context) (openContent, error) {
+	content, err := s.before.open(ctx, s.repo)
+	if err == nil {
+		s.size.Store(max(s.written(), s.before.size))
+	}
+	return content, err
+}
+
+// cover forgets what there was before, where the upload reaches to its end.
+func (s *staging) cover() {
+	if s.before != nil && s.before.size <= s.upload.Size() {
+		s.before = nil
+	}
 }
 
 // failed makes an I/O failure final. That whoever waited was interrupted, as by

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"bazil.org/fuse"
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,24 @@ func TestFailuresKeepsTheLast(t *testing.T) {
 	require.Len(t, lines, maxFailures)
 	require.True(t, strings.HasSuffix(lines[0], " reason 5"), lines[0])
 	require.True(t, strings.HasSuffix(lines[maxFailures-1], fmt.Sprint(" reason ", maxFailures+4)))
+}
+
+func TestAFailureIsOneLineOfText(t *testing.T) {
+	var f failures
+	for _, c := range []struct{ path, reason, want string }{
+		{"/bad\n2026-11-30T01:26:34Z 1 close forged", "no", `/bad\n2026-11-30T01:26:34Z 1 close forged no`},
+		{"/a\rb\x00\x7f\x1b[2J", "\x1b[2J", `/a\rb\x00\x7f\x1b[2J \x1b[2J`},
+		{"/\xff\xc3", "\xfe", `/\xff\xc3 \xfe`},
+		{"/a\u2028b\u0085c\u202ed", "x", `/a\u2028b\u0085c\u202ed x`},
+		{`/a\nb`, `"q"`, `/a\\nb "q"`},
+		{"/läuft 'so' \"wie\" 名", "größer", `/läuft 'so' "wie" 名 größer`},
+	} {
+		f.add(time.Unix(0, 0), 1, "close", c.path, c.reason)
+		require.True(t, strings.HasSuffix(string(f.content()), " 1 close "+c.want+"\n"), "%s", f.content())
+	}
+	require.Equal(t, 6, strings.Count(string(f.content()), "\n"))
+	require.True(t, utf8.Valid(f.content()))
+	require.Len(t, f.content(), f.length())
 }
 
 func TestAliasesAreKeptUpToALimit(t *testing.T) {

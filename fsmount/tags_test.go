@@ -251,10 +251,30 @@ func TestWritingThroughATag(t *testing.T) {
 			r.requireTag(t, "latest", a.manifest)
 			r.isGone(t, r.dir()+"/_manifests/sha256/"+b.manifest.hex)
 		}},
-		mountCase{"appending to a tag is not permitted", func(t *testing.T, r *repo) {
+		mountCase{"what is appended to a tag's manifest makes another", func(t *testing.T, r *repo) {
 			a := r.pushed(t, "a", "latest")
-			r.fails(t, "Operation not permitted", `dd if=/etc/passwd of="$R/_tags/latest" oflag=append conv=notrunc`)
+			r.fails(t, "Invalid argument", `dd if=/etc/passwd of="$R/_tags/latest" oflag=append conv=notrunc`)
 			r.requireTag(t, "latest", a.manifest)
+			content, err := a.manifest.content()
+			require.NoError(t, err)
+			b := r.file(t, "b", append(content, "\n \n"...))
+			r.ok(t, `printf '\n \n' >> "$R/_tags/latest"`)
+			r.requireTag(t, "latest", b)
+			r.fails(t, "Operation not permitted", `echo >> "$R/_manifests/sha256/$1"`, b.hex)
+		}},
+		mountCase{"a tag's manifest is edited in place", func(t *testing.T, r *repo) {
+			a := r.pushed(t, "a", "latest")
+			require.Equal(t, a.manifest.hex, r.ok(t, `exec 3<> "$R/_tags/latest"; sha256sum <&3 | cut -c-64`))
+			r.requireTag(t, "latest", a.manifest)
+			content, err := a.manifest.content()
+			require.NoError(t, err)
+			content[1] = '\t' // a space or a line break
+			b := r.file(t, "b", content)
+			r.ok(t, `printf '\t' | dd of="$R/_tags/latest" bs=1 seek=1 conv=notrunc status=none`)
+			r.requireTag(t, "latest", b)
+			r.fails(t, "Bad message", `printf '\n' | dd of="$R/_manifests/sha256/$1" bs=1 seek=1 conv=notrunc status=none`, b.hex)
+			r.requireTag(t, "latest", b)
+			r.ok(t, `cmp "$1" "$R/_manifests/sha256/$2"`, a.manifest.path, a.manifest.hex)
 		}},
 		mountCase{"through another tag's link it moves that tag alone", func(t *testing.T, r *repo) {
 			a, b := r.pushed(t, "a", "v1", "latest"), r.image(t, "b")

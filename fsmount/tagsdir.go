@@ -48,7 +48,7 @@ func (d tagsDir) Lookup(ctx context.Context, req *fuse.LookupRequest, resp *fuse
 			return nil, d.fs.fail(&req.Header, "lookup", d.place.join(req.Name), err)
 		}
 	}
-	if node := d.fs.localNode(d.place, req.Name); node != nil {
+	if node := d.fs.localNodeFor(d.place, req); node != nil {
 		return node, nil
 	}
 	return nil, d.fs.absent(req.Name, resp)

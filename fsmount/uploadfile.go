@@ -94,9 +94,8 @@ func (u uploadFile) resume(ctx context.Context, blobs storage.BlobStore, tid uin
 	}
 	bytes.upload = upload
 	bytes.size.Store(upload.Size())
-	h := u.fs.newWriteHandle(u, bytes, tid)
-	h.goal = target{place: u.place, name: u.id, means: anUpload}
-	return h, nil
+	t := target{place: u.place, name: u.id, means: anUpload}
+	return u.fs.newWriteHandle(u, t, bytes, tid), nil
 }
 
 // take makes the upload the caller's own. Neither who has just closed it holds

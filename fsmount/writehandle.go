@@ -11,6 +11,7 @@ import (
 	fusefs "bazil.org/fuse/fs"
 
 	"registryfs/digest"
+	"registryfs/fsmount/loop"
 )
 
 // writeHandle is a file open for writing. Closing publishes what was written,
@@ -32,9 +33,12 @@ type writeHandle struct {
 	bytes *staging
 	tid   uint32 // that opened
 	tgid  int
+	at    placeName // guarded by the table
 
 	interrupted atomic.Bool // the last to flush was dying
 	flushed     atomic.Bool // by the opener, since the last write
+	isUnlinked  atomic.Bool // where file is nil: the name was removed
+	isUsed      atomic.Bool // something was done through it, or it was opened with O_TRUNC
 
 	mu        sync.Mutex
 	published *publication // the last of this handle, or nil
@@ -49,49 +53,55 @@ var (
 	_ fusefs.HandleWriter   = (*writeHandle)(nil)
 	_ fusefs.HandleFlusher  = (*writeHandle)(nil)
 	_ fusefs.HandleReleaser = (*writeHandle)(nil)
+	_ loop.HandleSetattrer  = (*writeHandle)(nil)
 )
 
-func (f *fileSystem) newWriteHandle(node fusefs.Node, bytes *staging, tid uint32) *writeHandle {
-	h := &writeHandle{fs: f, node: node, bytes: bytes, tid: tid, tgid: threadGroup(tid), gone: make(chan struct{})}
-	f.handles.add(h)
+// newWriteHandle begins a handle on a node whose bytes are to become t.
+func (f *fileSystem) newWriteHandle(node fusefs.Node, t target, bytes *staging, tid uint32) *writeHandle {
+	h := &writeHandle{fs: f, node: node, goal: t, bytes: bytes, tid: tid, tgid: threadGroup(tid), gone: make(chan struct{})}
+	h.file, _ = node.(*stagedFile)
+	f.handles.add(h, placeName{t.place, t.name})
 	return h
 }
 
-// openTarget begins a handle on a published node. What is written begins empty
-// and becomes t.
-func (f *fileSystem) openTarget(node fusefs.Node, t target, req *fuse.OpenRequest) (*writeHandle, error) {
+// openTarget begins a handle on a published node that holds b. What that is
+// when it is closed becomes t, if it was written to.
+func (f *fileSystem) openTarget(node fusefs.Node, b *before, t target, req *fuse.OpenRequest) (*writeHandle, error) {
 	if f.isClosing() {
 		return nil, refuse(errClosing, "the mount is being closed")
 	}
-	if req.Flags&fuse.OpenAppend != 0 {
+	if req.Flags&fuse.OpenAppend != 0 && (t.digest != "" || t.isLayoutFile()) {
 		return nil, refuse(errPerm, "stored content cannot be appended to")
 	}
 	bytes, err := f.newStaging(t.place.repo)
 	if err != nil {
 		return nil, err
 	}
-	h := f.newWriteHandle(node, bytes, req.Header.Pid)
-	h.goal = t
-	return h, nil
+	bytes.startWith(b)
+	return f.newWriteHandle(node, t, bytes, req.Header.Pid), nil
 }
 
-// setSize truncates what is being written to a published node. Opening with
-// O_TRUNC arrives as an open and then this, without a handle: what is written
-// begins empty anyway, and what is stored keeps its size.
+// setSize truncates a published node, which is refused: what is stored keeps
+// its size. But opening with O_TRUNC arrives as an open and then this, without
+// the handle that is truncated.
 func (f *fileSystem) setSize(ctx context.Context, node fusefs.Node, path string, req *fuse.SetattrRequest) error {
 	if !req.Valid.Size() {
 		return nil
 	}
-	h := f.handles.of(node, req.Header.Pid)
-	if h == nil {
-		return f.fail(&req.Header, "truncate", path, refuse(errPerm, "stored content cannot be truncated"))
+	if req.Size == 0 {
+		if h := f.handles.opening(node, req.Header.Pid); h != nil {
+			return f.fail(&req.Header, "truncate", path, h.bytes.truncate(ctx, 0))
+		}
 	}
-	return f.fail(&req.Header, "truncate", path, h.bytes.truncate(ctx, int64(req.Size)))
+	return f.fail(&req.Header, "truncate", path, refuse(errPerm, "stored content cannot be truncated"))
 }
 
 func (h *writeHandle) target() target {
 	if h.file != nil {
 		return h.file.goal()
+	}
+	if h.isUnlinked.Load() {
+		return h.goal.unlinked()
 	}
 	return h.goal
 }
@@ -99,32 +109,76 @@ func (h *writeHandle) target() target {
 // IsQuick reports whether a request is answered without waiting: writing is,
 // once there is a file to write to.
 func (h *writeHandle) IsQuick(req fuse.Request) bool {
-	_, isWrite := req.(*fuse.WriteRequest)
-	return isWrite && h.bytes.isBegun()
+	write, ok := req.(*fuse.WriteRequest)
+	if !ok {
+		return false
+	}
+	off := write.Offset
+	if h.isAppend(write) {
+		off = maxFileSize
+	}
+	return h.bytes.isReady(off)
 }
 
 func (h *writeHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	h.isUsed.Store(true)
+	if stored, ok := h.node.(blobFile); ok && req.Flags&fuse.ReadLockOwner == 0 {
+		// Not read(2), but the page cache, for a map: readers share that.
+		return h.fs.read(ctx, req, resp, stored.path(), stored)
+	}
 	return h.fs.read(ctx, req, resp, h.target().path(), h.bytes)
 }
 
+// isAppend reports whether a write is one to the end, wherever the kernel takes
+// that to be: of a published node it knows the published size.
+func (h *writeHandle) isAppend(req *fuse.WriteRequest) bool {
+	return h.file == nil && req.FileFlags&fuse.OpenAppend != 0
+}
+
 func (h *writeHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
-	h.mu.Lock()
-	isEnded := h.ended
-	h.verdict = nil
-	h.flushed.Store(false)
-	h.mu.Unlock()
-	if isEnded {
-		return errClosing
+	if err := h.changes(); err != nil {
+		return err
 	}
 	if h.file != nil {
 		h.file.touched()
 	}
-	n, err := h.bytes.writeAt(ctx, req.Data, req.Offset)
-	resp.Size = n
+	var err error
+	if h.isAppend(req) {
+		resp.Size, err = h.bytes.append(ctx, req.Data)
+	} else {
+		resp.Size, err = h.bytes.writeAt(ctx, req.Data, req.Offset)
+	}
 	return h.fs.fail(&req.Header, "write", h.target().path(), err)
 }
 
+// Setattr truncates what is written through this handle. A truncate of the
+// node itself is for that.
+func (h *writeHandle) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *fuse.SetattrResponse) error {
+	if !req.Valid.Size() {
+		return nil
+	}
+	if err := h.changes(); err != nil {
+		return err
+	}
+	return h.fs.fail(&req.Header, "truncate", h.target().path(), h.bytes.truncate(ctx, int64(req.Size)))
+}
+
+// changes takes note that the bytes are about to change: the last verdict is
+// none of theirs.
+func (h *writeHandle) changes() error {
+	h.isUsed.Store(true)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.verdict = nil
+	h.flushed.Store(false)
+	if h.ended {
+		return errClosing
+	}
+	return nil
+}
+
 func (h *writeHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
+	h.isUsed.Store(true)
 	if h.isOpener(req.Header.Pid) {
 		h.flushed.Store(true)
 	}

@@ -25,10 +25,22 @@ func (c *call) getattr(ctx context.Context, r *fuse.GetattrRequest) (func(), err
 	return func() { r.Respond(s) }, err
 }
 
+// HandleSetattrer is a handle that is asked in place of its node where SETATTR
+// comes through it, as from ftruncate(2).
+type HandleSetattrer interface {
+	fusefs.NodeSetattrer
+}
+
 func (c *call) setattr(ctx context.Context, r *fuse.SetattrRequest) (func(), error) {
 	s := &fuse.SetattrResponse{}
-	if n, ok := c.node.Node.(fusefs.NodeSetattrer); ok {
-		if err := n.Setattr(ctx, r, s); err != nil {
+	setter, ok := c.node.Node.(fusefs.NodeSetattrer)
+	if c.handle != nil {
+		if h, is := c.handle.Handle.(HandleSetattrer); is {
+			setter, ok = h, true
+		}
+	}
+	if ok {
+		if err := setter.Setattr(ctx, r, s); err != nil {
 			return nil, err
 		}
 	}

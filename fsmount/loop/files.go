@@ -26,6 +26,8 @@ func handleOf(req fuse.Request) (fuse.HandleID, bool) {
 		return r.Handle, true
 	case *fuse.ReleaseRequest:
 		return r.Handle, true
+	case *fuse.SetattrRequest:
+		return r.Handle, r.Valid.Handle()
 	}
 	return 0, false
 }
