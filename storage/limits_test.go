@@ -44,7 +44,8 @@ func TestGetIsLimited(t *testing.T) {
 
 // An index is stored at any depth, and tagged where all below it can be followed.
 func TestIndexDepthIsLimited(t *testing.T) {
-	reg, err := Open(t.Context(), memdriver.New(), Options{Create: true})
+	d := memdriver.New()
+	reg, err := Open(t.Context(), d, Options{Create: true})
 	require.NoError(t, err)
 	repo, err := reg.Repository("app")
 	require.NoError(t, err)
@@ -59,6 +60,14 @@ func TestIndexDepthIsLimited(t *testing.T) {
 	}
 	require.NoError(t, repo.Tags().Tag(t.Context(), "deepest", indexes[maxIndexDepth].Digest))
 	require.ErrorIs(t, repo.Tags().Tag(t.Context(), "deeper", indexes[maxIndexDepth+1].Digest), manifest.ErrInvalid)
+
+	// Where it need not be followed, any is tagged; and a tag that is there is renamed.
+	sparse, err := Open(t.Context(), d, Options{SparseIndexes: true})
+	require.NoError(t, err)
+	other, err := sparse.Repository("app")
+	require.NoError(t, err)
+	require.NoError(t, other.Tags().Tag(t.Context(), "deeper", indexes[maxIndexDepth+1].Digest))
+	require.NoError(t, repo.Tags().Rename(t.Context(), "deeper", "renamed"))
 }
 
 // What is forgotten is how to check parts, and not that the whole was good.

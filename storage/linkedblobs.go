@@ -105,6 +105,9 @@ func (b *linkedBlobs) mount(ctx context.Context, from Repository, d digest.Diges
 	if err != nil {
 		return Descriptor{}, err
 	}
+	if err := b.repo.registry.writable(); err != nil {
+		return Descriptor{}, err
+	}
 	if err := b.repo.registry.settleContent(ctx, desc.Digest); err != nil {
 		return Descriptor{}, err
 	}

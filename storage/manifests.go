@@ -108,6 +108,12 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 		desc := Descriptor{MediaType: parsed.MediaType(), Digest: digest.FromBytes(payload), Size: int64(len(payload))}
 		return desc, m.repo.fail("put manifest", name, m.repo.registry.writable())
 	}
+	if err = m.repo.registry.writable(); err == nil {
+		err = m.repo.registry.settleNeeds(ctx, needs)
+	}
+	if err != nil {
+		return Descriptor{}, m.repo.fail("put manifest", name, err)
+	}
 	var desc Descriptor
 	if parsed.MediaType() == manifest.MediaTypeDockerSchema1Signed {
 		desc, err = m.putSigned(ctx, payload, o.tag)

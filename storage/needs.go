@@ -146,6 +146,9 @@ func (m *manifests) whole(ctx context.Context, d digest.Digest, lenient bool) ([
 		}
 		return err
 	})
+	if lenient && isUnreadable(err) {
+		err = nil // nested deeper than is followed
+	}
 	if err == nil {
 		err = missing.orNil()
 	}

@@ -13,7 +13,7 @@ import (
 
 // checkBlobs reports what an image references and the repository does not
 // have, as one [*MissingError], and blobs whose size is not the stated one, as
-// manifest.ErrInvalid. It returns the links of the others, which are durable then.
+// manifest.ErrInvalid. It returns the links of the others.
 func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) ([]need, error) {
 	var missing MissingError
 	var needs []need
@@ -35,10 +35,7 @@ func (m *manifests) checkBlobs(ctx context.Context, refs manifest.References) ([
 			needs = append(needs, need{layers, want.Digest, got.Digest})
 		}
 	}
-	if err := missing.orNil(); err != nil {
-		return nil, err
-	}
-	return needs, m.repo.registry.settleNeeds(ctx, needs)
+	return needs, missing.orNil()
 }
 
 // maxIndexDepth bounds the nesting of indexes that is followed.
