@@ -69,10 +69,13 @@ type CheckSummary struct {
 	Blobs        int   `json:"blobs"`
 	Bytes        int64 `json:"bytes"` // of all blobs
 
-	Found     map[FindingKind]int `json:"found"`
-	Damaged   int                 `json:"damaged"`  // findings that are damage
-	Repaired  int                 `json:"repaired"` // of those
-	Leftovers int                 `json:"leftovers"`
+	Found    map[FindingKind]int `json:"found"`
+	Damaged  int                 `json:"damaged"`  // findings that are damage
+	Repaired int                 `json:"repaired"` // of those
+	// Repairable is how many of those a repair deals with, where none was asked
+	// for.
+	Repairable int `json:"repairable"`
+	Leftovers  int `json:"leftovers"`
 }
 
 // Checker is implemented by registries that can be checked.
@@ -157,6 +160,9 @@ func (c *checker) report(ctx context.Context, f Finding, fix func(context.Contex
 		c.summary.Repaired++
 	case f.Damage:
 		c.summary.Damaged++
+		if !c.options.Repair && fix != nil {
+			c.summary.Repairable++
+		}
 	case f.Kind == FindingLeftover:
 		c.summary.Leftovers++
 	}

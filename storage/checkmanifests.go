@@ -62,11 +62,15 @@ func (r *repoCheck) checkManifest(ctx context.Context, d digest.Digest, at strin
 		}
 	}
 	if len(lacks) > 0 && !r.isGone(ctx, at) {
+		fix := r.relink(lacks)
+		if !r.options.Repair && slices.ContainsFunc(lacks, func(d digest.Digest) bool { return r.isLost(ctx, d) }) {
+			fix = nil
+		}
 		r.report(ctx, Finding{
 			Kind: FindingMissing, Damage: true, Repository: r.repo.name, Name: d.String(), Path: at,
 			Reason: "the manifest needs " + r.reasons(ctx, lacks),
 			Remedy: "push the blobs again",
-		}, r.relink(lacks))
+		}, fix)
 	}
 	return ctx.Err()
 }
@@ -105,8 +109,7 @@ func (r *repoCheck) relink(lacks []digest.Digest) func(context.Context) (string,
 		}
 		var lost []string
 		for _, d := range lacks {
-			_, isLinked := r.layers[d] // then with something that nobody may touch
-			if isLinked || !digest.IsCanonical(d) || r.content(ctx, d) != nil {
+			if r.isLost(ctx, d) {
 				lost = append(lost, d.String())
 				continue
 			}
@@ -123,6 +126,14 @@ func (r *repoCheck) relink(lacks []digest.Digest) func(context.Context) (string,
 		}
 		return "linked the blobs", nil
 	}
+}
+
+// isLost reports a blob that a manifest lacks and that cannot be linked: its
+// content is not there or not good, or its link is something that nobody may
+// touch.
+func (r *repoCheck) isLost(ctx context.Context, d digest.Digest) bool {
+	_, isLinked := r.layers[d]
+	return isLinked || !digest.IsCanonical(d) || r.content(ctx, d) != nil
 }
 
 // isOldManifest reports a manifest of registry 2.1.0, which is linked among the

@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"registryfs/storage"
 )
@@ -68,8 +66,11 @@ func check(ctx context.Context, arg string, repair, asJSON bool, stdout, stderr 
 	}
 	text := summaryText(summary)
 	if summary.Damaged > summary.Repaired {
-		if !repair {
-			text += "; --repair puts it aside"
+		switch {
+		case summary.Repairable > 0:
+			text += fmt.Sprintf("; --repair deals with %d of them", summary.Repairable)
+		case !repair:
+			text += "; --repair cannot help: the lines above say what to do"
 		}
 		return &damageError{text}
 	}
@@ -79,7 +80,7 @@ func check(ctx context.Context, arg string, repair, asJSON bool, stdout, stderr 
 
 // openChecker opens a source, for reading only unless it is to be repaired.
 func openChecker(ctx context.Context, arg string, repair bool) (source, storage.Checker, error) {
-	src, err := findSource(arg, false, true)
+	src, err := findSource(arg, false)
 	if err != nil {
 		return src, nil, err
 	}
@@ -87,8 +88,8 @@ func openChecker(ctx context.Context, arg string, repair bool) (source, storage.
 		return src, nil, fmt.Errorf("%s: a registry in memory is new and empty: name a registry's storage directory", src.name)
 	}
 	if repair {
-		if err := unix.Access(filepath.Join(src.dir, storeDir), unix.W_OK); err != nil {
-			return src, nil, fmt.Errorf("%s cannot be written: check it without --repair, or %s", src.dir, asOwner(src.dir))
+		if err := src.checkMovable("check it without --repair"); err != nil {
+			return src, nil, err
 		}
 	}
 	d, err := openDriver(src, !repair)

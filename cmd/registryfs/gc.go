@@ -66,7 +66,7 @@ func gcCommand() *cli.Command {
 }
 
 func collect(ctx context.Context, arg string, o storage.CollectOptions, report *gcReport) error {
-	src, reg, err := openStore(ctx, arg, o.DryRun)
+	src, reg, err := openStore(ctx, arg, o.DryRun, "see with --dry-run what would go")
 	if err != nil {
 		return err
 	}
@@ -92,14 +92,20 @@ func collect(ctx context.Context, arg string, o storage.CollectOptions, report *
 	return errors.Join(err, report.failed)
 }
 
-// openStore opens the registry that is in a directory.
-func openStore(ctx context.Context, arg string, readOnly bool) (source, storage.Registry, error) {
-	src, err := findSource(arg, false, readOnly)
+// openStore opens the registry that is in a directory. instead is what can be
+// done where it cannot be changed.
+func openStore(ctx context.Context, arg string, readOnly bool, instead string) (source, storage.Registry, error) {
+	src, err := findSource(arg, false)
 	if err != nil {
 		return src, nil, err
 	}
 	if src.dir == "" {
 		return src, nil, fmt.Errorf("%s: it ends with its mount: name a registry's storage directory", src.name)
+	}
+	if !readOnly {
+		if err := src.checkMovable(instead); err != nil {
+			return src, nil, err
+		}
 	}
 	d, err := openDriver(src, readOnly)
 	if err != nil {

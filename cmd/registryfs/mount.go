@@ -47,7 +47,10 @@ func serve(ctx context.Context, o mountOptions, ready func(src source, dir strin
 	signals := catchSignals()
 	defer signals.stop()
 
-	src, err := findSource(o.source, o.create, o.readOnly)
+	src, err := findSource(o.source, o.create)
+	if err == nil && !o.readOnly {
+		err = src.checkMovable("mount it with --read-only")
+	}
 	if err != nil {
 		return err
 	}

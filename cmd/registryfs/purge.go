@@ -50,12 +50,17 @@ func purgeUploadsCommand() *cli.Command {
 }
 
 func purgeUploads(ctx context.Context, arg string, o storage.PurgeOptions, stdout, stderr io.Writer) error {
-	src, err := findSource(arg, false, o.DryRun)
+	src, err := findSource(arg, false)
 	if err != nil {
 		return err
 	}
 	if src.dir == "" {
 		return fmt.Errorf("%s: it ends with its mount, and its uploads with it: name a registry's storage directory", src.name)
+	}
+	if !o.DryRun {
+		if err := src.checkWritable("see with --dry-run what would go"); err != nil {
+			return err
+		}
 	}
 	// That an upload is being written shows only to who would write to it, so
 	// the driver is not read-only even where the registry is.

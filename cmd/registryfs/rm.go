@@ -28,7 +28,7 @@ func rmCommand() *cli.Command {
 }
 
 func removeRepository(ctx context.Context, arg, name string, stderr io.Writer) error {
-	src, reg, err := openStore(ctx, arg, false)
+	src, reg, err := openStore(ctx, arg, false, "")
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type source struct {
 
 // findSource checks that arg names a registry that can be mounted, or, with
 // create, a place for one. It makes nothing.
-func findSource(arg string, create, readOnly bool) (source, error) {
+func findSource(arg string, create bool) (source, error) {
 	scheme, _, isURL := strings.Cut(arg, "://")
 	switch {
 	case arg == "":
@@ -43,13 +43,13 @@ func findSource(arg string, create, readOnly bool) (source, error) {
 	case isURL:
 		return source{}, fmt.Errorf("%s: unknown kind of source %s://: name a directory or mem: instead", arg, scheme)
 	}
-	return findStore(arg, create, readOnly)
+	return findStore(arg, create)
 }
 
 // findStore applies the rules that keep a typing error from making a registry
 // in the wrong place: a new one is made only on demand, and only where nothing
 // else is.
-func findStore(arg string, create, readOnly bool) (source, error) {
+func findStore(arg string, create bool) (source, error) {
 	dir, err := resolve(arg)
 	if err != nil {
 		return source{}, sourceError(arg, err)
@@ -72,7 +72,7 @@ func findStore(arg string, create, readOnly bool) (source, error) {
 	case err != nil:
 		return src, sourceError(arg, err)
 	case found:
-		return src, checkAccess(dir, readOnly)
+		return src, checkReadable(dir)
 	}
 	if hint := meantStore(dir, entries); hint != "" {
 		return src, fmt.Errorf("%s is not a registry's storage directory: did you mean %s?", arg, hint)
@@ -120,30 +120,6 @@ func isStore(dir string) (bool, error) {
 	return err == nil && info.IsDir(), err
 }
 
-// withoutWriting is the remedy where a store cannot be written.
-const withoutWriting = "mount it with --read-only, or purge its uploads with --dry-run only"
-
-// checkAccess tests what every use of a store needs, so that the answer comes
-// now and not from a tree full of errors.
-func checkAccess(dir string, readOnly bool) error {
-	for _, sub := range []string{"", "blobs", "repositories"} {
-		path := filepath.Join(dir, storeDir, sub)
-		if _, err := readNames(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return sourceError(path, err)
-		}
-		if readOnly {
-			continue
-		}
-		switch err := unix.Access(path, unix.W_OK); {
-		case errors.Is(err, unix.EROFS):
-			return fmt.Errorf("%s is on read-only media: %s", dir, withoutWriting)
-		case errors.Is(err, fs.ErrPermission):
-			return fmt.Errorf("%s cannot be written: %s, or %s", path, withoutWriting, asOwner(path))
-		}
-	}
-	return nil
-}
-
 // meantStore is the registry that was meant where dir is inside one, or its
 // child is one; "" where there is none.
 func meantStore(dir string, children []string) string {
@@ -162,20 +138,4 @@ func meantStore(dir string, children []string) string {
 		}
 	}
 	return ""
-}
-
-func sourceError(path string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%s cannot be read: %s", path, asOwner(path))
-	}
-	return fmt.Errorf("%s cannot be read: %w", path, err)
-}
-
-// asOwner is the remedy where permission is denied.
-func asOwner(path string) string {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
-		return "run registryfs as the registry's user, or as root"
-	}
-	return fmt.Sprintf("run registryfs as its owner, user %d, or as root", st.Uid)
 }
