@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"registryfs/digest"
@@ -261,7 +262,7 @@ func (c *collection) repository(ctx context.Context, name string, parts []string
 
 // list is List, in order, of what should be a directory or missing. A file is
 // neither, and nobody's business. A directory that cannot be looked into may
-// hold links to any content.
+// hold links to any content, where links are kept.
 func (c *collection) list(ctx context.Context, repo, dir string) (children []string, isDir bool, err error) {
 	children, err = c.registry.driver.List(ctx, dir)
 	switch {
@@ -270,8 +271,8 @@ func (c *collection) list(ctx context.Context, repo, dir string) (children []str
 		return children, true, nil
 	case errors.Is(err, driver.ErrNotExist):
 		return nil, false, nil
-	case !errors.Is(err, driver.ErrInvalidPath):
-		return nil, false, err
+	case ctx.Err() != nil:
+		return nil, false, ctx.Err()
 	}
 	info, statErr := c.registry.driver.Stat(ctx, dir)
 	if statErr == nil && !info.IsDir {
@@ -279,8 +280,12 @@ func (c *collection) list(ctx context.Context, repo, dir string) (children []str
 	}
 	if !driver.ValidPath(dir) {
 		err = errForeign
+	} else if _, rootErr := c.registry.driver.Stat(ctx, layoutRoot); rootErr != nil {
+		return nil, false, err // nothing can be read
 	}
-	c.summary.ContentKept = true
+	if strings.HasPrefix(dir, layoutRepos) || strings.HasPrefix(dir, layoutSwept) {
+		c.summary.ContentKept = true
+	}
 	c.damage(Collected{Repository: repo, Path: dir, Err: err})
 	return nil, false, ctx.Err()
 }

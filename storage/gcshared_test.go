@@ -11,6 +11,7 @@ import (
 
 	"registryfs/digest"
 	"registryfs/driver"
+	"registryfs/driver/memdriver"
 	"registryfs/storage"
 )
 
@@ -106,4 +107,76 @@ func inStore(all map[string]string) map[string]string {
 		}
 	}
 	return files
+}
+
+// What may not be looked into is named; whatever its links may lead to stays, and
+// the rest goes on.
+func TestCollectBesideDenied(t *testing.T) {
+	for name, test := range map[string]struct {
+		denied      func(img pushed) string
+		contentKept bool
+		stats       bool // not even what is in it can be described
+	}{
+		"Repository": {denied: func(pushed) string { return repos + "/denied" }, contentKept: true},
+		"Namespace":  {denied: func(pushed) string { return repos + "/team" }, contentKept: true},
+		"Links":      {denied: func(pushed) string { return repos + "/denied/_layers/sha256" }, contentKept: true},
+		"Shard":      {denied: func(img pushed) string { return path.Dir(path.Dir(dataPath(img.layer))) }},
+		"Blob":       {denied: func(img pushed) string { return dataPath(img.config) }, stats: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, clock := memdriver.New(), newClock()
+			reg := create(t, d)
+			img := push(t, repository(t, reg, "denied"), "image", "v1")
+			push(t, repository(t, reg, "team/app"), "image", "v1")
+			whole := repository(t, reg, "whole")
+			garbage := putBlob(t, whole, []byte("garbage"))
+			untagged := push(t, whole, "image", "")
+			denied := test.denied(img)
+			g := &gate{d, func(op, p string) error {
+				if p == denied && (test.stats || op == "list") {
+					return syscall.EACCES
+				}
+				return nil
+			}}
+			if !test.contentKept { // so that it would go
+				require.NoError(t, d.Delete(t.Context(), repos+"/denied"))
+				require.NoError(t, d.Delete(t.Context(), repos+"/team"))
+			}
+			kept := filesOf(tree(t, d))
+			gone := []string{layerLink("whole", garbage), layerLink("whole", untagged.layer), layerLink("whole", untagged.config), revisionLink("whole", untagged.manifest)}
+			if !test.contentKept {
+				gone = append(gone, dataPath(garbage), dataPath(untagged.layer), dataPath(untagged.config), dataPath(untagged.manifest))
+			}
+			for _, p := range gone {
+				if path.Dir(path.Dir(p)) != denied && p != denied {
+					delete(kept, p)
+				}
+			}
+			_, end := exclusive(t, d, clock)
+			done := collectOnline(t, g, clock, onlineUntagged)
+			end()
+			require.Equal(t, 1, done.Damage, "%v", done.things)
+			require.Equal(t, test.contentKept, done.ContentKept)
+			require.Equal(t, kept, inStore(tree(t, d)))
+			done = collect(t, again(t, g), nowUntagged)
+			require.Equal(t, 1, done.Damage, "%v", done.things)
+			require.Equal(t, kept, inStore(tree(t, d)))
+		})
+	}
+}
+
+// Where nothing can be read any more, a collection fails.
+func TestCollectOfLostStore(t *testing.T) {
+	d := memdriver.New()
+	push(t, repository(t, create(t, d), "app"), "image", "v1")
+	isLost := false
+	reg := again(t, &gate{d, func(string, string) error {
+		if isLost {
+			return syscall.EIO
+		}
+		return nil
+	}})
+	isLost = true
+	_, err := reg.(storage.Collector).Collect(t.Context(), storage.CollectOptions{DryRun: true}, nil)
+	require.ErrorIs(t, err, syscall.EIO)
 }

@@ -167,7 +167,8 @@ func (c *collection) sweepBlob(ctx context.Context, d digest.Digest) error {
 	case errors.Is(err, driver.ErrInvalidPath), err == nil && info.IsDir:
 		return nil
 	case err != nil:
-		return err
+		c.damage(Collected{Digest: d, Path: blobPath(d), Err: err})
+		return ctx.Err()
 	case !c.isOld(info.ModTime):
 		return nil
 	}
@@ -218,8 +219,11 @@ func (c *collection) sweepLeftovers(ctx context.Context) error {
 			return nil // its user may be building it
 		}
 		newest, err := c.newest(ctx, entry)
+		if err != nil {
+			c.damage(Collected{Path: entry, Err: err})
+		}
 		if err != nil || !c.isOld(newest) {
-			return err
+			return ctx.Err()
 		}
 		return c.remove(ctx, Collected{Kind: CollectLeftover, Path: entry})
 	})

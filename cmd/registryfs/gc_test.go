@@ -196,6 +196,22 @@ func TestGCWithoutRepositories(t *testing.T) {
 	require.NoFileExists(t, blobFile(store, d))
 }
 
+// What its user may not look into is named, and keeps all content.
+func TestGCWithoutPermission(t *testing.T) {
+	store := newStore(t)
+	kept, gone := garbage(t, store, "denied", "kept"), garbage(t, store, "app", "garbage")
+	repositories := filepath.Join(store, storeDir, "repositories")
+	r := elsewhereOn(t, `chown -R 65534 "$3"; chmod 0 "$3/`+storeDir+`/repositories/denied"; nobody $1 gc --offline --grace 0 "$3"`, store)
+	require.Equal(t, exitOK, r.status, r.stderr)
+	require.Contains(t, r.stderr, "cannot read /docker/registry/v2/repositories/denied: ")
+	require.Contains(t, r.stderr, "kept all content")
+	require.Equal(t, "link\tapp\t"+gone.String()+"\t0\tremoved\n", r.stdout)
+	require.NoError(t, os.Chmod(filepath.Join(repositories, "denied"), 0o755))
+	require.FileExists(t, blobFile(store, kept))
+	require.FileExists(t, linkFile(store, "denied", kept))
+	require.FileExists(t, blobFile(store, gone))
+}
+
 // A dry run is for stores that cannot be written, too.
 func TestGCOnReadOnlyMedia(t *testing.T) {
 	store := newStore(t)
