@@ -169,25 +169,26 @@ func (s *staging) payload(ctx context.Context, limit int64) ([]byte, error) {
 }
 
 // commit publishes the content as the blob d.
-func (s *staging) commit(ctx context.Context, d digest.Digest) error {
+func (s *staging) commit(ctx context.Context, d digest.Digest) (storage.Link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.base == d && s.upload == nil {
-		return s.err
+	if s.err == nil && s.base == d && s.upload == nil {
+		return storage.Link{}, s.repo.Blobs().Keep(ctx, d)
 	}
 	if err := s.begin(ctx); err != nil {
-		return err
+		return storage.Link{}, err
 	}
 	desc, err := s.upload.Commit(ctx, storage.Descriptor{Digest: d})
 	if err != nil {
-		return err
+		return storage.Link{}, err
 	}
+	made := s.upload.Link()
 	// An upload that was a blob already, when what finished it was killed, has
 	// no bytes of its own left.
 	s.upload, s.base, s.changed = nil, desc.Digest, false
 	s.size.Store(desc.Size)
 	s.files.give(writerFiles)
-	return nil
+	return made, nil
 }
 
 // published says that the content has been published in another way.

@@ -108,11 +108,15 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 		return desc, m.repo.fail("put manifest", name, m.repo.registry.writable())
 	}
 	var desc Descriptor
+	var made Link
 	if parsed.MediaType() == manifest.MediaTypeDockerSchema1Signed {
-		desc, err = m.putSigned(ctx, payload, o.tag)
+		desc, made, err = m.putSigned(ctx, payload, o.tag)
 		err = m.repo.fail("put manifest", name, err)
 	} else {
-		desc, err = putContent(ctx, m.repo, m.links, payload)
+		desc, made, err = putContent(ctx, m.repo, m.links, payload)
+	}
+	if err == nil && o.made != nil {
+		*o.made = made
 	}
 	desc.MediaType = parsed.MediaType()
 	return desc, err
@@ -132,26 +136,51 @@ func (m *manifests) check(ctx context.Context, parsed manifest.Manifest, o putOp
 	return m.checkBlobs(ctx, parsed.References())
 }
 
-func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
+func (m *manifests) Delete(ctx context.Context, d digest.Digest, options ...DeleteOption) error {
 	lock := m.repo.registry.refsLock(m.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
+	tagged := m.untag
+	if deleteOptionsOf(options).unlessTagged {
+		tagged = m.untagged
+	}
 	err := m.repo.registry.deletable()
 	if err == nil {
-		err = m.remove(ctx, d, m.untag)
+		err = m.remove(ctx, d, tagged, func() error { return m.unlink(ctx, d) })
 	}
 	return m.repo.fail("delete manifest", d.String(), err)
 }
 
-func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
+func (m *manifests) Retract(ctx context.Context, made Link) error {
 	lock := m.repo.registry.refsLock(m.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
 	err := m.repo.registry.writable()
 	if err == nil {
-		err = m.remove(ctx, d, m.untagged)
+		err = m.remove(ctx, made.Digest, m.untagged, func() error { return m.repo.registry.retractLink(ctx, m.links, made) })
 	}
-	return m.repo.fail("retract manifest", d.String(), err)
+	return m.repo.fail("retract manifest", made.Digest.String(), err)
+}
+
+func (m *manifests) Keep(ctx context.Context, d digest.Digest) error {
+	return m.repo.fail("keep manifest", d.String(), m.keep(ctx, d))
+}
+
+func (m *manifests) keep(ctx context.Context, d digest.Digest) error {
+	if err := m.repo.registry.writable(); err != nil {
+		return err
+	}
+	lock := m.repo.registry.refsLock(m.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
+	canonical, err := m.resolve(ctx, d)
+	if err != nil {
+		return err
+	}
+	if _, err := m.links.get(ctx, d); errors.Is(err, errNoLink) {
+		return nil // of registry 2.1.0: nobody has put it here
+	}
+	return m.repo.registry.putLink(ctx, m.links, d, canonical)
 }
 
 // untag removes the tags of a manifest that is to be removed.
@@ -172,9 +201,9 @@ func (m *manifests) untagged(_ context.Context, names []string) error {
 	return nil
 }
 
-// remove takes away a manifest that no index names, after tagged has dealt
-// with its tags.
-func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, []string) error) error {
+// remove takes away a manifest that no index names, by unlink, after tagged has
+// dealt with its tags.
+func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, []string) error, unlink func() error) error {
 	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
@@ -191,11 +220,16 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	if err := tagged(ctx, names); err != nil {
 		return err
 	}
+	return unlink()
+}
+
+// unlink takes a manifest out of the repository.
+func (m *manifests) unlink(ctx context.Context, d digest.Digest) error {
 	_, unlinked := m.links.get(ctx, d)
 	if unlinked != nil && !errors.Is(unlinked, errNoLink) && !errors.Is(unlinked, ErrCorrupt) {
 		return unlinked
 	}
-	err = m.repo.registry.removeLink(ctx, m.links, d)
+	err := m.repo.registry.removeLink(ctx, m.links, d)
 	if errors.Is(unlinked, errNoLink) && (err == nil || errors.Is(err, errNoLink)) {
 		// Of a manifest of registry 2.1.0 that was no more than its signatures.
 		err = m.repo.registry.removeLink(ctx, m.repo.linkedBlobs().links, d)

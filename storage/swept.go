@@ -289,19 +289,31 @@ func (r *registry) publish(ctx context.Context, src string, d digest.Digest) err
 	}
 }
 
-// putLink links d to the canonical digest of content that is there. The
-// directory of the link may go with a collection that has not seen the lease
-// when it moves it, just as the link is written.
+// putLink links d to the canonical digest of content that is there.
 func (r *registry) putLink(ctx context.Context, set links, d, canonical digest.Digest) error {
+	_, err := r.makeLink(ctx, set, d, canonical)
+	return err
+}
+
+// makeLink is putLink, and returns the link that it has made. The directory of
+// the link may go with a collection that has not seen the lease when it moves
+// it, just as the link is written.
+func (r *registry) makeLink(ctx context.Context, set links, d, canonical digest.Digest) (Link, error) {
 	if err := r.lease(ctx, leaseNamed, d, canonical); err != nil {
-		return err
+		return Link{}, err
 	}
+	defer r.lockLink(set, d)()
 	for try := 1; ; try++ {
-		if err := set.put(ctx, d, canonical); err != nil || r.leases.Load() == nil || try == openTries {
-			return err
+		written, err := writeLink(ctx, r.driver, linkPath(set.dir, d), canonical)
+		if err != nil {
+			return Link{}, err
+		}
+		made := Link{Digest: d, Version: written.Version, Replaced: written.Replaced, IsNew: written.IsNew && try == 1}
+		if r.leases.Load() == nil || try == openTries {
+			return made, nil
 		}
 		if _, err := set.get(ctx, d); !errors.Is(err, errNoLink) {
-			return err
+			return made, err
 		}
 	}
 }

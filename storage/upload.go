@@ -22,6 +22,7 @@ type upload struct {
 	writer  driver.Writer
 	resumed bool
 	isNamed bool // durably
+	link    Link // what Commit made
 
 	mu    sync.Mutex
 	size  int64
@@ -252,7 +253,7 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 			return Descriptor{}, err
 		}
 	}
-	if err := r.putLink(ctx, u.links, want.Digest, canonical); err != nil {
+	if u.link, err = r.makeLink(ctx, u.links, want.Digest, canonical); err != nil {
 		return Descriptor{}, err
 	}
 	desc, err := r.statContent(ctx, canonical)
@@ -267,6 +268,12 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 		desc.MediaType = want.MediaType
 	}
 	return desc, nil
+}
+
+func (u *upload) Link() Link {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.link
 }
 
 // isPublished reports whether there is nothing in a resumed upload because a

@@ -90,15 +90,16 @@ type store struct {
 }
 
 var (
-	_ driver.Driver   = (*store)(nil)
-	_ driver.AtOpener = (*store)(nil)
-	_ driver.NewMover = (*store)(nil)
-	_ driver.DirMover = (*store)(nil)
-	_ driver.DirMaker = (*store)(nil)
-	_ driver.Syncer   = (*store)(nil)
-	_ driver.Unsyncer = (*store)(nil)
-	_ driver.Locker   = (*store)(nil)
-	_ driver.Spacer   = (*store)(nil)
+	_ driver.Driver     = (*store)(nil)
+	_ driver.AtOpener   = (*store)(nil)
+	_ driver.FilePutter = (*store)(nil)
+	_ driver.NewMover   = (*store)(nil)
+	_ driver.DirMover   = (*store)(nil)
+	_ driver.DirMaker   = (*store)(nil)
+	_ driver.Syncer     = (*store)(nil)
+	_ driver.Unsyncer   = (*store)(nil)
+	_ driver.Locker     = (*store)(nil)
+	_ driver.Spacer     = (*store)(nil)
 )
 
 func (s *store) Name() string { return "filedriver" }
