@@ -29,6 +29,7 @@ type checked struct {
 var (
 	_ Driver     = (*checked)(nil)
 	_ AtOpener   = (*checked)(nil)
+	_ FilePutter = (*checked)(nil)
 	_ Walker     = (*checked)(nil)
 	_ NewMover   = (*checked)(nil)
 	_ DirMover   = (*checked)(nil)
@@ -58,6 +59,17 @@ func (c *checked) PutContent(ctx context.Context, path string, content []byte) e
 		return c.wrap("putcontent", path, ErrTooLarge)
 	}
 	return c.wrap("putcontent", path, c.inner.PutContent(ctx, path, content))
+}
+
+func (c *checked) PutFile(ctx context.Context, path string, content []byte) (Written, error) {
+	if err := c.check(ctx, "putfile", path); err != nil {
+		return Written{}, err
+	}
+	if len(content) > MaxContent {
+		return Written{}, c.wrap("putfile", path, ErrTooLarge)
+	}
+	written, err := PutFile(ctx, c.inner, path, content)
+	return written, c.wrap("putfile", path, err)
 }
 
 func (c *checked) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {

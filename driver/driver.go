@@ -13,10 +13,11 @@
 // [Driver] is the core that every implementation writes. What only some can do
 // is an optional interface with a fallback function beside it: [Walker] and
 // [Walk], [AtOpener] and [OpenAt], [NewMover] and [MoveNew], [DirMover] and
-// [MoveDir], [DirMaker] and [MakeDir], [DirRemover] and [RemoveDir], [Syncer]
-// and [Sync], [Unsyncer] and [Unsynced], [Locker] and [Lock], [Spacer] and
-// [SpaceOf]. Wrap an implementation in [Checked] and it need not check paths and
-// offsets itself, nor calls of a writer that has ended.
+// [MoveDir], [DirMaker] and [MakeDir], [DirRemover] and [RemoveDir],
+// [FilePutter] and [PutFile], [FileGetter] and [GetFile], [Syncer] and [Sync],
+// [Unsyncer] and [Unsynced], [Locker] and [Lock], [Spacer] and [SpaceOf]. Wrap
+// an implementation in [Checked] and it need not check paths and offsets itself,
+// nor calls of a writer that has ended.
 // Package drivertest holds the conformance suite.
 package driver
 

@@ -37,12 +37,18 @@ func TestChangesBehindTheMount(t *testing.T) {
 			r.fails(t, "No such file", `cat "$R/_blobs/sha256/$1"`, f.hex)
 			r.isGone(t, r.dir()+"/_blobs/sha256/"+f.hex)
 		}},
+		{"a blob that goes is pushed again", func(t *testing.T, r *repo) {
+			f := r.random(t, "f", 1000)
+			r.pushBlobs(t, f)
+			r.ok(t, `test -e "$R/_blobs/sha256/$2"; rm `+layerLink+`; cat "$3" > "$R/_blobs/sha256/$2"`, r.name, f.hex, f.path)
+			r.requireBlob(t, f)
+		}},
 	}
 	for name, timeout := range map[string]time.Duration{"at once": 0, "within the timeout": 300 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) { onDirectory(t, serveOptions{AttrTimeout: timeout}, cases) })
 	}
 	t.Run("though nobody else was to write", func(t *testing.T) {
-		onDirectory(t, serveOptions{Exclusive: true, AttrTimeout: time.Hour}, cases[2:3])
+		onDirectory(t, serveOptions{Exclusive: true, AttrTimeout: time.Hour}, cases[2:])
 	})
 	t.Run("with a timeout of 0 without waiting", func(t *testing.T) {
 		onDirectory(t, serveOptions{}, []mountCase{

@@ -92,9 +92,16 @@ func (b blobFile) Attr(ctx context.Context, a *fuse.Attr) error {
 	return nil
 }
 
+// errGone is the answer to an open of content that is gone: the kernel knows the
+// name from before, and looks again.
+const errGone = syscall.ESTALE
+
 func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
 	if !req.Flags.IsReadOnly() {
 		h, err := b.openForWriting(ctx, req, resp)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, errGone
+		}
 		if err != nil {
 			return nil, b.fs.fail(&req.Header, "open", b.path(), err)
 		}
@@ -103,8 +110,7 @@ func (b blobFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 	b.fs.readlinks.take(req.Header.Pid, b.repo, b.digest) // it was followed to read
 	h, err := b.fs.openReader(b.path(), func() (openContent, error) { return b.openForReading(ctx) })
 	if errors.Is(err, fs.ErrNotExist) {
-		// The kernel knows the name from before; told this, it looks again.
-		return nil, syscall.ESTALE
+		return nil, errGone
 	}
 	if err != nil {
 		return nil, b.fs.fail(&req.Header, "open", b.path(), err)

@@ -111,9 +111,9 @@ func (b watchedBlobs) Delete(ctx context.Context, d digest.Digest) error {
 	return b.BlobStore.Delete(ctx, d)
 }
 
-func (b watchedBlobs) Retract(ctx context.Context, d digest.Digest) error {
+func (b watchedBlobs) Retract(ctx context.Context, made storage.Link) error {
 	defer b.repo.note()
-	return b.BlobStore.Retract(ctx, d)
+	return b.BlobStore.Retract(ctx, made)
 }
 
 type watchedUpload struct {
@@ -141,14 +141,14 @@ func (m watchedManifests) Mount(ctx context.Context, from storage.Repository, d 
 	return m.ManifestStore.Mount(ctx, from, d)
 }
 
-func (m watchedManifests) Delete(ctx context.Context, d digest.Digest) error {
+func (m watchedManifests) Delete(ctx context.Context, d digest.Digest, options ...storage.DeleteOption) error {
 	defer m.repo.note()
-	return m.ManifestStore.Delete(ctx, d)
+	return m.ManifestStore.Delete(ctx, d, options...)
 }
 
-func (m watchedManifests) Retract(ctx context.Context, d digest.Digest) error {
+func (m watchedManifests) Retract(ctx context.Context, made storage.Link) error {
 	defer m.repo.note()
-	return m.ManifestStore.Retract(ctx, d)
+	return m.ManifestStore.Retract(ctx, made)
 }
 
 type watchedTags struct {

@@ -9,6 +9,7 @@ import (
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
 
+	"registryfs/digest"
 	"registryfs/fsmount/loop"
 	"registryfs/storage"
 )
@@ -165,8 +166,9 @@ func (f *fileSystem) setContent(ctx context.Context, p place, name string, from 
 	}
 }
 
-// bring makes content of another view or repository part of a place. Nothing
-// is copied from one repository to another: they share content.
+// bring makes content of another view or repository part of a place, and keeps
+// what is part of it already. Nothing is copied from one repository to another:
+// they share content.
 func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 	to, err := f.registry.Repository(p.repo)
 	if err != nil {
@@ -176,19 +178,21 @@ func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 	if err != nil {
 		return err
 	}
-	wanted := p.view
-	switch wanted {
+	wanted, copied := p.view, p.view // the view, and that under whose name it is copied
+	switch p.view {
 	case viewTags:
-		wanted = viewManifests
+		wanted, copied = viewManifests, viewManifests
 	case viewLayoutBlobs:
-		if f.stat(ctx, p.repo, viewLayoutBlobs, from.digest) == nil {
-			return nil
+		if v, err := f.viewOf(ctx, p.repo, from.digest); err == nil {
+			return keep(ctx, to, v, from.digest)
 		}
 		wanted = viewBlobs // a manifest, too, until the index lists it
 	}
 	switch {
 	case from.view == wanted && from.repo == p.repo:
-		return nil
+		if p.view != viewTags { // who sets a tag looks again
+			err = keep(ctx, to, wanted, from.digest)
+		}
 	case from.view == viewManifests && wanted == viewManifests:
 		if _, err = to.Manifests().Mount(ctx, origin, from.digest); err == nil {
 			f.arrived(ctx, p.repo, from.digest)
@@ -198,13 +202,22 @@ func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 			f.content.unhide(p.repo, from.digest)
 		}
 	default:
-		err = f.copyContent(ctx, to, wanted, from)
+		err = f.copyContent(ctx, to, copied, from)
 	}
 	return err
 }
 
-// copyContent stores content of one view in the other.
-func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, wanted view, from source) error {
+// keep makes content of a repository also that of who is told now that it is
+// there: a file that has published it cannot take it back any more.
+func keep(ctx context.Context, repo storage.Repository, v view, d digest.Digest) error {
+	if v == viewManifests {
+		return repo.Manifests().Keep(ctx, d)
+	}
+	return repo.Blobs().Keep(ctx, d)
+}
+
+// copyContent stores content of one view in another.
+func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, into view, from source) error {
 	blob, err := f.openContent(ctx, from.repo, from.digest)
 	if err != nil {
 		return err
@@ -222,7 +235,7 @@ func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, wan
 		}
 		off += int64(n)
 	}
-	p := f.placeOf(to.Name(), wanted, from.digest.Algorithm().String())
+	p := f.placeOf(to.Name(), into, from.digest.Algorithm().String())
 	t, err := p.targetOf(from.digest.Encoded())
 	if err != nil {
 		return err

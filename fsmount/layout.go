@@ -17,11 +17,18 @@ type layouts struct {
 	facts   *manifestFacts
 	indexes *layoutIndexes
 	bases   *indexBases
+	links   *layoutLinks
 	locks   *repoLocks
 }
 
 func newLayouts() *layouts {
-	return &layouts{facts: newManifestFacts(), indexes: newLayoutIndexes(), bases: newIndexBases(), locks: newRepoLocks()}
+	return &layouts{
+		facts:   newManifestFacts(),
+		indexes: newLayoutIndexes(),
+		bases:   newIndexBases(),
+		links:   newLayoutLinks(),
+		locks:   newRepoLocks(),
+	}
 }
 
 // layout is a repository as a layout: every tag with its manifest, in order,

@@ -432,7 +432,9 @@ func TestLayoutsInParallel(t *testing.T) {
 				exit $status`, i.manifest.path, strconv.Itoa(pushes))
 			require.Equal(t, strconv.Itoa(8*pushes), r.ok(t, `ls "$R/_tags" | wc -l`))
 			require.Equal(t, strconv.Itoa(8*pushes), r.ok(t, `jq '.manifests | length' "$R/_oci/index.json"`))
-			require.Equal(t, "3", r.ok(t, `ls "$R/_blobs/sha256" | wc -l`))
+			// Who writes onto a name that is there may mean a blob: then the
+			// manifest stays one.
+			require.Equal(t, "3", r.ok(t, `ls "$R/_blobs/sha256" | grep -vc "$1"`, i.manifest.hex))
 			require.Equal(t, i.manifest.hex, r.ok(t, `ls "$R/_manifests/sha256"`))
 			r.until(t, `test -z "$(ls "$R/_uploads")"`)
 		}},

@@ -13,10 +13,16 @@ import (
 // publishLayoutBlob makes content a blob, unless it is a manifest of the
 // repository: then that is pushed again, which heals it where it was damaged.
 func (f *fileSystem) publishLayoutBlob(ctx context.Context, s *staging, d digest.Digest) (publication, error) {
+	defer f.layouts.links.lock(s.repo.Name(), d)()
 	if isManifest, err := isRevision(ctx, s.repo, d); err == nil && isManifest {
 		return f.repeatManifest(ctx, s, d)
 	}
-	return f.publishBlob(ctx, s, d)
+	made, err := f.publishBlob(ctx, s, d)
+	if err == nil {
+		size, _ := s.length()
+		f.layouts.links.add(s.repo.Name(), made.link, size)
+	}
+	return made, err
 }
 
 // repeatManifest stores again a manifest that was put before.
@@ -92,7 +98,7 @@ func removeUnreferenced(ctx context.Context, repo storage.Repository, d digest.D
 	if !isManifest {
 		err = repo.Blobs().Delete(ctx, d)
 	} else {
-		err = repo.Manifests().Retract(ctx, d)
+		err = repo.Manifests().Delete(ctx, d, storage.UnlessTagged())
 	}
 	switch {
 	case errors.Is(err, storage.ErrReferenced):

@@ -123,6 +123,7 @@ type layoutPlan struct {
 	repo    storage.Repository
 	seen    map[digest.Digest]bool
 	order   []manifest.Descriptor // children first
+	named   []digest.Digest       // that only the index names
 	missing storage.MissingError
 }
 
@@ -141,6 +142,7 @@ func (p *layoutPlan) check(ctx context.Context, base layoutBase, changes layoutC
 		if err := p.add(ctx, desc, 0); err != nil {
 			return err
 		}
+		p.named = append(p.named, desc.Digest)
 	}
 	if len(p.missing.Blobs)+len(p.missing.Manifests) > 0 {
 		return &p.missing
@@ -211,7 +213,9 @@ func (p *layoutPlan) addBlobs(ctx context.Context, known *facts) error {
 }
 
 // promote makes manifests of what was written as blobs. They are blobs no
-// longer then, unless something takes them for one.
+// longer then, unless somebody has pushed them as such, or something takes them
+// for one. What nothing else names is kept: whoever has put it has not done so
+// for the index.
 func (p *layoutPlan) promote(ctx context.Context) error {
 	for _, desc := range p.order {
 		payload, err := readManifest(ctx, p.repo, desc.Digest)
@@ -222,10 +226,26 @@ func (p *layoutPlan) promote(ctx context.Context) error {
 			return err
 		}
 		p.fs.arrived(ctx, p.repo.Name(), desc.Digest)
-		err = p.repo.Blobs().Retract(ctx, desc.Digest)
-		if err != nil && !errors.Is(err, storage.ErrReferenced) && !errors.Is(err, storage.ErrBlobUnknown) {
-			p.fs.log.Warn("a manifest is still among the blobs", "repository", p.repo.Name(), "digest", desc.Digest, "error", err)
+		p.demote(ctx, desc.Digest)
+	}
+	for _, d := range p.named {
+		if err := p.repo.Manifests().Keep(ctx, d); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// demote takes a manifest out of the blobs where it was written for a layout.
+func (p *layoutPlan) demote(ctx context.Context, d digest.Digest) {
+	links := p.fs.layouts.links
+	defer links.lock(p.repo.Name(), d)()
+	made, ok := links.take(p.repo.Name(), d)
+	if !ok {
+		return
+	}
+	err := p.repo.Blobs().Retract(ctx, made)
+	if err != nil && !errors.Is(err, storage.ErrReferenced) && !errors.Is(err, storage.ErrBlobUnknown) {
+		p.fs.log.Warn("a manifest is still among the blobs", "repository", p.repo.Name(), "digest", d, "error", err)
+	}
 }

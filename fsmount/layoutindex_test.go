@@ -32,7 +32,7 @@ func TestIndexesAreKeptUntilSomethingChanges(t *testing.T) {
 				func() error { return repo.Tags().Rename(t.Context(), "v1", "v3") },
 				func() error { return repo.Tags().Untag(t.Context(), "v3") },
 				func() error { return repo.Manifests().Delete(t.Context(), other) },
-				func() error { return repo.Manifests().Retract(t.Context(), image) },
+				func() error { return repo.Manifests().Delete(t.Context(), image, storage.UnlessTagged()) },
 				func() error { f.putImage(t, "app", "v4"); return nil },
 			} {
 				require.NoError(t, change())

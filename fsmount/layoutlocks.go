@@ -2,7 +2,8 @@ package fsmount
 
 import "sync"
 
-// repoLocks is a lock for each repository that somebody holds one of.
+// repoLocks is a lock for each repository, or whatever else has a name, that
+// somebody holds one of.
 type repoLocks struct {
 	mu   sync.Mutex
 	held map[string]*repoLock

@@ -234,28 +234,32 @@ func (s *staging) payload(ctx context.Context, limit int64) ([]byte, error) {
 }
 
 // commit publishes the content as the blob d.
-func (s *staging) commit(ctx context.Context, d digest.Digest) error {
+func (s *staging) commit(ctx context.Context, d digest.Digest) (storage.Link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.upload == nil && s.before != nil && s.before.digest == d && !s.before.isCut {
-		return s.err
+		if s.err != nil {
+			return storage.Link{}, s.err
+		}
+		return storage.Link{}, s.repo.Blobs().Keep(ctx, d)
 	}
 	if err := s.complete(ctx); err != nil {
-		return err
+		return storage.Link{}, err
 	}
 	desc, err := s.upload.Commit(ctx, storage.Descriptor{Digest: d})
 	if errors.Is(err, storage.ErrUploadLost) {
-		return s.failed(err)
+		return storage.Link{}, s.failed(err)
 	}
 	if err != nil {
-		return err
+		return storage.Link{}, err
 	}
+	made := s.upload.Link()
 	// An upload that was a blob already, when what finished it was killed, has
 	// no bytes of its own left.
 	s.upload, s.before, s.isCommitted, s.changed = nil, storedBefore(desc.Digest, desc.Size), true, false
 	s.size.Store(desc.Size)
 	s.files.give(writerFiles)
-	return nil
+	return made, nil
 }
 
 // published says that the content has been published in another way.

@@ -55,7 +55,7 @@ func (t target) isLayoutFile() bool { return t.means == anIndex || t.means == aL
 type publication struct {
 	means  meaning
 	digest digest.Digest
-	isNew  bool // the repository did not have it before
+	link   storage.Link // to take it back by; zero where it was there before
 }
 
 // publish makes the content of a file what it is to become.
@@ -105,14 +105,13 @@ func (f *fileSystem) publish(ctx context.Context, t target, s *staging) (publica
 }
 
 func (f *fileSystem) publishBlob(ctx context.Context, s *staging, d digest.Digest) (publication, error) {
-	_, err := s.repo.Blobs().Stat(ctx, d)
-	made := publication{means: aBlob, digest: d, isNew: errors.Is(err, storage.ErrBlobUnknown)}
-	if err := s.commit(ctx, d); err != nil {
+	made, err := s.commit(ctx, d)
+	if err != nil {
 		return publication{}, err
 	}
 	size, _ := s.length()
 	f.content.published(s.repo.Name(), d, size)
-	return made, nil
+	return publication{means: aBlob, digest: d, link: made}, nil
 }
 
 func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) (publication, error) {
@@ -142,22 +141,16 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 		}
 		options = append(options, storage.AcceptUnsigned())
 	}
-	_, err = s.repo.Manifests().Stat(ctx, d)
-	isNew := errors.Is(err, storage.ErrManifestUnknown)
-	if !isNew && !isThere(err) {
-		return publication{}, err
-	}
+	made := publication{means: aManifest, digest: d}
+	options = append(options, storage.Made(&made.link))
 	if _, err := s.repo.Manifests().Put(ctx, "", payload, options...); err != nil {
 		return publication{}, err
 	}
 	f.arrived(ctx, s.repo.Name(), d)
-	made := publication{means: aManifest, digest: d, isNew: isNew}
 	f.content.published(s.repo.Name(), d, int64(len(content)))
 	if t.means == aTag {
 		if err := s.repo.Tags().Tag(ctx, t.name, d); err != nil {
-			if made.isNew {
-				f.retract(ctx, s.repo, made)
-			}
+			f.retract(ctx, s.repo, made)
 			return publication{}, err
 		}
 	}
@@ -166,13 +159,17 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 }
 
 // retract takes back what a file published before more was written to it,
-// unless something has come to reference it.
+// unless it was there before, something has come to reference it, or somebody
+// else has been told that it is there.
 func (f *fileSystem) retract(ctx context.Context, repo storage.Repository, made publication) {
+	if !made.link.IsNew {
+		return
+	}
 	var err error
 	if made.means == aBlob {
-		err = repo.Blobs().Retract(ctx, made.digest)
+		err = repo.Blobs().Retract(ctx, made.link)
 	} else {
-		err = repo.Manifests().Retract(ctx, made.digest)
+		err = repo.Manifests().Retract(ctx, made.link)
 	}
 	if err != nil && !errors.Is(err, storage.ErrReferenced) {
 		f.log.Warn("cannot take back what a file was before", "repository", repo.Name(), "digest", made.digest, "error", err)

@@ -247,12 +247,10 @@ func (h *writeHandle) publish(ctx context.Context, t target) error {
 	if err != nil {
 		return err
 	}
-	if old := h.published; old != nil && old.isNew {
-		if old.digest == made.digest {
-			made.isNew = true // it was there because of this handle
-		} else {
-			h.fs.retract(context.WithoutCancel(ctx), h.bytes.repo, *old)
-		}
+	if old := h.published; old != nil && old.digest != made.digest {
+		h.fs.retract(context.WithoutCancel(ctx), h.bytes.repo, *old)
+	} else if old != nil {
+		made.link = made.link.Since(old.link) // it was there because of this handle
 	}
 	h.published = &made
 	return nil

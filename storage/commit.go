@@ -58,7 +58,7 @@ func (u *upload) commit(ctx context.Context, want Descriptor) (Descriptor, error
 			return Descriptor{}, err
 		}
 	}
-	if err := r.putLink(ctx, u.links, want.Digest, canonical); err != nil {
+	if u.link, err = r.makeLink(ctx, u.links, want.Digest, canonical); err != nil {
 		return Descriptor{}, err
 	}
 	desc, err := r.statContent(ctx, canonical)

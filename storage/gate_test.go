@@ -17,6 +17,7 @@ type gate struct {
 var (
 	_ driver.AtOpener   = (*gate)(nil)
 	_ driver.FileGetter = (*gate)(nil)
+	_ driver.FilePutter = (*gate)(nil)
 	_ driver.NewMover   = (*gate)(nil)
 	_ driver.DirMover   = (*gate)(nil)
 	_ driver.DirMaker   = (*gate)(nil)
@@ -64,6 +65,13 @@ func (g *gate) PutContent(ctx context.Context, path string, content []byte) erro
 		return err
 	}
 	return g.Driver.PutContent(ctx, path, content)
+}
+
+func (g *gate) PutFile(ctx context.Context, path string, content []byte) (driver.Written, error) {
+	if err := g.before("put", path); err != nil {
+		return driver.Written{}, err
+	}
+	return driver.PutFile(ctx, g.Driver, path, content)
 }
 
 func (g *gate) Writer(ctx context.Context, path string, append bool) (driver.Writer, error) {

@@ -47,7 +47,7 @@ func (b *linkedBlobs) Get(ctx context.Context, d digest.Digest) ([]byte, error) 
 }
 
 func (b *linkedBlobs) Put(ctx context.Context, mediaType string, content []byte) (Descriptor, error) {
-	desc, err := putContent(ctx, b.repo, b.links, content)
+	desc, _, err := putContent(ctx, b.repo, b.links, content)
 	if mediaType != "" {
 		desc.MediaType = mediaType
 	}
@@ -135,20 +135,44 @@ func (b *linkedBlobs) link(ctx context.Context, d, canonical digest.Digest) erro
 func (b *linkedBlobs) Delete(ctx context.Context, d digest.Digest) error {
 	err := b.repo.registry.deletable()
 	if err == nil {
-		err = b.remove(ctx, d)
+		err = b.remove(ctx, d, func(unreferenced check) error {
+			return b.repo.registry.removeLink(ctx, b.links, d, unreferenced)
+		})
 	}
 	return b.repo.fail("delete", d.String(), err)
 }
 
-func (b *linkedBlobs) Retract(ctx context.Context, d digest.Digest) error {
+func (b *linkedBlobs) Retract(ctx context.Context, made Link) error {
 	err := b.repo.registry.writable()
 	if err == nil {
-		err = b.remove(ctx, d)
+		err = b.remove(ctx, made.Digest, func(unreferenced check) error {
+			return b.repo.registry.retractLink(ctx, b.links, made, unreferenced)
+		})
 	}
-	return b.repo.fail("retract", d.String(), err)
+	return b.repo.fail("retract", made.Digest.String(), err)
 }
 
-func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest) error {
+func (b *linkedBlobs) Keep(ctx context.Context, d digest.Digest) error {
+	return b.repo.fail("keep", d.String(), b.keep(ctx, d))
+}
+
+func (b *linkedBlobs) keep(ctx context.Context, d digest.Digest) error {
+	if err := b.repo.registry.writable(); err != nil {
+		return err
+	}
+	lock := b.repo.registry.refsLock(b.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
+	canonical, err := b.resolve(ctx, d)
+	if err != nil {
+		return err
+	}
+	return b.repo.registry.putLink(ctx, b.links, d, canonical)
+}
+
+// remove removes a blob that no manifest references, by unlink, which looks for
+// one again.
+func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest, unlink func(check) error) error {
 	lock := b.repo.registry.refsLock(b.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
@@ -166,7 +190,7 @@ func (b *linkedBlobs) remove(ctx context.Context, d digest.Digest) error {
 	if err := unreferenced(ctx); err != nil {
 		return err
 	}
-	return b.repo.registry.removeLink(ctx, b.links, d, unreferenced)
+	return unlink(unreferenced)
 }
 
 func (b *linkedBlobs) Enumerate(ctx context.Context, fn func(digest.Digest) error) error {
@@ -219,14 +243,15 @@ func readBlob(blob Blob, limit int64) ([]byte, error) {
 }
 
 // putContent stores small content and links it in one set of a repository.
-func putContent(ctx context.Context, repo *repository, set links, content []byte) (Descriptor, error) {
+func putContent(ctx context.Context, repo *repository, set links, content []byte) (Descriptor, Link, error) {
 	u, err := createUpload(ctx, repo, set)
 	if err != nil {
-		return Descriptor{}, repo.fail("put", "", err)
+		return Descriptor{}, Link{}, repo.fail("put", "", err)
 	}
 	defer u.Cancel(context.WithoutCancel(ctx))
 	if _, err := u.Write(content); err != nil {
-		return Descriptor{}, repo.fail("put", u.id, err)
+		return Descriptor{}, Link{}, repo.fail("put", u.id, err)
 	}
-	return u.Commit(ctx, manifest.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))})
+	desc, err := u.Commit(ctx, manifest.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))})
+	return desc, u.link, err
 }

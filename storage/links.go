@@ -54,17 +54,24 @@ func (l links) put(ctx context.Context, d, canonical digest.Digest) error {
 	return putLink(ctx, l.driver, linkPath(l.dir, d), canonical)
 }
 
-// putLink writes a link. A directory in its place goes to the quarantine.
+// putLink writes a link.
 func putLink(ctx context.Context, d driver.Driver, p string, target digest.Digest) error {
-	err := d.PutContent(ctx, p, []byte(target))
+	_, err := writeLink(ctx, d, p, target)
+	return err
+}
+
+// writeLink writes a link and says what it replaced. A directory in its place
+// goes to the quarantine.
+func writeLink(ctx context.Context, d driver.Driver, p string, target digest.Digest) (driver.Written, error) {
+	written, err := driver.PutFile(ctx, d, p, []byte(target))
 	if !errors.Is(err, driver.ErrInvalidPath) {
-		return err
+		return written, err
 	}
 	dst := path.Join(layoutQuarantine, "links", uuid.NewString(), strings.TrimPrefix(p, layoutRoot))
 	if driver.MoveDir(ctx, d, p, dst) != nil {
-		return err
+		return written, err
 	}
-	return d.PutContent(ctx, p, []byte(target))
+	return driver.PutFile(ctx, d, p, []byte(target))
 }
 
 // readLink reads a link file, exactly a digest, and describes it. Registries

@@ -115,11 +115,15 @@ func (m *manifests) Put(ctx context.Context, mediaType string, payload []byte, o
 		return Descriptor{}, m.repo.fail("put manifest", name, err)
 	}
 	var desc Descriptor
+	var made Link
 	if parsed.MediaType() == manifest.MediaTypeDockerSchema1Signed {
-		desc, err = m.putSigned(ctx, payload, o.tag)
+		desc, made, err = m.putSigned(ctx, payload, o.tag)
 		err = m.repo.fail("put manifest", name, err)
 	} else {
-		desc, err = putContent(ctx, m.repo, m.links, payload)
+		desc, made, err = putContent(ctx, m.repo, m.links, payload)
+	}
+	if err == nil && o.made != nil {
+		*o.made = made
 	}
 	if err == nil {
 		err = m.repo.registry.uphold(ctx, needs, m.isLinked(desc.Digest))

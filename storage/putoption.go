@@ -8,6 +8,7 @@ type putOptions struct {
 	acceptUnsigned bool
 	checkOnly      bool
 	tag            string
+	made           *Link
 }
 
 // SkipReferences puts a manifest whether or not what it references is here:
@@ -26,3 +27,6 @@ func ForTag(tag string) PutOption { return func(o *putOptions) { o.tag = tag } }
 // CheckOnly checks a manifest as it would be checked, and stores nothing: for a
 // caller who puts several and wants all of them or none.
 func CheckOnly() PutOption { return func(o *putOptions) { o.checkOnly = true } }
+
+// Made tells which link the Put has made, for Retract, once it is there.
+func Made(made *Link) PutOption { return func(o *putOptions) { o.made = made } }

@@ -29,6 +29,7 @@ type registry struct {
 	seed    maphash.Seed
 	tags    [lockStripes]sync.RWMutex // by repository: a tag's move is one step for readers
 	refs    [lockStripes]sync.RWMutex // by repository: see refsLock
+	links   [lockStripes]sync.Mutex   // by path: see lockLink
 	emptied atomic.Pointer[stamp]     // the last look through the trash, or nil
 	commits sync.Map                  // the ids of uploads that are being committed here
 }

@@ -8,26 +8,53 @@ import (
 	"registryfs/digest"
 )
 
-func (m *manifests) Delete(ctx context.Context, d digest.Digest) error {
+func (m *manifests) Delete(ctx context.Context, d digest.Digest, options ...DeleteOption) error {
 	lock := m.repo.registry.refsLock(m.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
+	tagged := m.untag
+	if deleteOptionsOf(options).unlessTagged {
+		tagged = m.untagged
+	}
 	err := m.repo.registry.deletable()
 	if err == nil {
-		err = m.remove(ctx, d, m.untag)
+		err = m.remove(ctx, d, tagged, func(again check) error { return m.unlink(ctx, d, again) })
 	}
 	return m.repo.fail("delete manifest", d.String(), err)
 }
 
-func (m *manifests) Retract(ctx context.Context, d digest.Digest) error {
+func (m *manifests) Retract(ctx context.Context, made Link) error {
 	lock := m.repo.registry.refsLock(m.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
 	err := m.repo.registry.writable()
 	if err == nil {
-		err = m.remove(ctx, d, m.untagged)
+		err = m.remove(ctx, made.Digest, m.untagged, func(again check) error {
+			return m.repo.registry.retractLink(ctx, m.links, made, again)
+		})
 	}
-	return m.repo.fail("retract manifest", d.String(), err)
+	return m.repo.fail("retract manifest", made.Digest.String(), err)
+}
+
+func (m *manifests) Keep(ctx context.Context, d digest.Digest) error {
+	return m.repo.fail("keep manifest", d.String(), m.keep(ctx, d))
+}
+
+func (m *manifests) keep(ctx context.Context, d digest.Digest) error {
+	if err := m.repo.registry.writable(); err != nil {
+		return err
+	}
+	lock := m.repo.registry.refsLock(m.repo.name)
+	lock.RLock()
+	defer lock.RUnlock()
+	canonical, err := m.resolve(ctx, d)
+	if err != nil {
+		return err
+	}
+	if _, err := m.links.get(ctx, d); errors.Is(err, errNoLink) {
+		return nil // of registry 2.1.0: nobody has put it here
+	}
+	return m.repo.registry.putLink(ctx, m.links, d, canonical)
 }
 
 // untag removes the tags of a manifest that is to be removed.
@@ -53,8 +80,8 @@ func (m *manifests) untagged(_ context.Context, _ digest.Digest, names []string)
 }
 
 // remove takes away a manifest that no index names, after tagged has dealt
-// with its tags.
-func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, digest.Digest, []string) error) error {
+// with its tags, by unlink, which looks for names again.
+func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, digest.Digest, []string) error, unlink func(check) error) error {
 	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
@@ -70,19 +97,24 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	if err := m.unreferenced(ctx, d, known, tagged); err != nil {
 		return err
 	}
-	again := func(ctx context.Context) error { return m.unreferenced(ctx, d, known, m.untagged) }
+	err = unlink(func(ctx context.Context) error { return m.unreferenced(ctx, d, known, m.untagged) })
+	if errors.Is(err, ErrReferenced) {
+		// While it was away, nothing named its blobs.
+		err = errors.Join(err, m.repo.registry.uphold(context.WithoutCancel(ctx), needs, m.isLinked(d)))
+	}
+	return err
+}
+
+// unlink takes a manifest out of the repository.
+func (m *manifests) unlink(ctx context.Context, d digest.Digest, again check) error {
 	_, unlinked := m.links.get(ctx, d)
 	if unlinked != nil && !errors.Is(unlinked, errNoLink) && !errors.Is(unlinked, ErrCorrupt) {
 		return unlinked
 	}
-	err = m.repo.registry.removeLink(ctx, m.links, d, again)
+	err := m.repo.registry.removeLink(ctx, m.links, d, again)
 	if errors.Is(unlinked, errNoLink) && (err == nil || errors.Is(err, errNoLink)) {
 		// Of a manifest of registry 2.1.0 that was no more than its signatures.
 		err = m.repo.registry.removeLink(ctx, m.repo.linkedBlobs().links, d, again)
-	}
-	if errors.Is(err, ErrReferenced) {
-		// While it was away, nothing named its blobs.
-		err = errors.Join(err, m.repo.registry.uphold(context.WithoutCancel(ctx), needs, m.isLinked(d)))
 	}
 	return err
 }

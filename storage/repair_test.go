@@ -114,6 +114,14 @@ func (d *stoppingDriver) PutContent(ctx context.Context, p string, content []byt
 	return d.change(func() error { return d.Driver.PutContent(ctx, p, content) })
 }
 
+func (d *stoppingDriver) PutFile(ctx context.Context, p string, content []byte) (w driver.Written, err error) {
+	err = d.change(func() error {
+		w, err = driver.PutFile(ctx, d.Driver, p, content)
+		return err
+	})
+	return w, err
+}
+
 func (d *stoppingDriver) Move(ctx context.Context, src, dst string) error {
 	return d.change(func() error { return d.Driver.Move(ctx, src, dst) })
 }

@@ -103,10 +103,3 @@ func (r *registry) settleNeeds(ctx context.Context, needs []need) error {
 	}
 	return nil
 }
-
-// wrote takes note of a link that this process has written.
-func (r *registry) wrote(ctx context.Context, p string) {
-	if info, err := r.driver.Stat(ctx, p); err == nil {
-		r.blobs.settled.add(info)
-	}
-}

@@ -18,18 +18,18 @@ func (m *manifests) signatures(d digest.Digest) links {
 // putSigned stores each signature as content of its own, beside those that are
 // there, and what is signed under its own digest: last, so that it never shows
 // without them.
-func (m *manifests) putSigned(ctx context.Context, document []byte, tag string) (Descriptor, error) {
+func (m *manifests) putSigned(ctx context.Context, document []byte, tag string) (Descriptor, Link, error) {
 	signed, err := manifest.ParseSigned(document)
 	if err != nil {
-		return Descriptor{}, err
+		return Descriptor{}, Link{}, err
 	}
 	if err := signed.CheckName(m.repo.name, tag); err != nil {
-		return Descriptor{}, err
+		return Descriptor{}, Link{}, err
 	}
 	payload := signed.Manifest().Payload()
 	for _, signature := range signed.Signatures() {
-		if _, err := putContent(ctx, m.repo, m.signatures(digest.FromBytes(payload)), signature); err != nil {
-			return Descriptor{}, err
+		if _, _, err := putContent(ctx, m.repo, m.signatures(digest.FromBytes(payload)), signature); err != nil {
+			return Descriptor{}, Link{}, err
 		}
 	}
 	return putContent(ctx, m.repo, m.links, payload)

@@ -124,12 +124,39 @@ type BlobStore interface {
 	// Errors: [ErrUnsupported] where deletion is disabled.
 	Delete(ctx context.Context, d digest.Digest) error
 
-	// Retract takes back a blob that the caller has just put and found not to
-	// be what it wanted. It is Delete, but allowed where deletion is disabled.
-	Retract(ctx context.Context, d digest.Digest) error
+	// Retract takes back a blob that the caller has put and found not to be
+	// what it wanted, also where deletion is disabled. It removes the link that
+	// a Commit made, and nothing that anybody else was told is there: a blob
+	// that a manifest references, that was there before, or that somebody has
+	// put, mounted or kept since, is [ErrReferenced], and so is one of which
+	// that is not known. Errors: [ErrBlobUnknown].
+	Retract(ctx context.Context, made Link) error
+
+	// Keep makes a blob the caller's as well: who put it cannot Retract it any
+	// more. Errors: [ErrBlobUnknown].
+	Keep(ctx context.Context, d digest.Digest) error
 
 	// Enumerate calls fn for each blob, in no order, until fn fails.
 	Enumerate(ctx context.Context, fn func(digest.Digest) error) error
+}
+
+// Link is one writing of what makes content a part of a repository. Whoever puts
+// the same content again writes it anew, so that it tells for whom the content
+// is there. The zero Link is nobody's.
+type Link struct {
+	Digest   digest.Digest
+	Version  string // tells it from every other writing; "" where nothing does
+	Replaced string // Version of the one whose place it took
+	IsNew    bool   // there was none, for certain
+}
+
+// Since is l for a caller who has made another before: where that is what l
+// replaced, l is as new as that was.
+func (l Link) Since(before Link) Link {
+	if before.IsNew && before.Version != "" && l.Replaced == before.Version && l.Digest == before.Digest {
+		l.IsNew = true
+	}
+	return l
 }
 
 // UploadInfo describes an upload in progress.
@@ -180,6 +207,10 @@ type Upload interface {
 	// written, or Commit called with another descriptor. Errors:
 	// [ErrDigestMismatch], [ErrSizeMismatch], [ErrUploadLost].
 	Commit(ctx context.Context, want Descriptor) (Descriptor, error)
+
+	// Link is what Commit made, for Retract; after it, and before anything
+	// else is done with the upload.
+	Link() Link
 
 	// Close ends the writer and keeps the upload for Resume.
 	Close() error
@@ -232,11 +263,14 @@ type ManifestStore interface {
 	// of the repository names is [ErrReferenced], and so is one that another
 	// process tags meanwhile. Errors: [ErrUnsupported] where deletion is
 	// disabled.
-	Delete(ctx context.Context, d digest.Digest) error
+	Delete(ctx context.Context, d digest.Digest, options ...DeleteOption) error
 
-	// Retract takes back a manifest that the caller has just put, as
-	// [BlobStore] does for blobs. One that a tag names is [ErrReferenced].
-	Retract(ctx context.Context, d digest.Digest) error
+	// Retract takes back a manifest that the caller has put, as [BlobStore]
+	// does for blobs. One that a tag names is [ErrReferenced].
+	Retract(ctx context.Context, made Link) error
+
+	// Keep is that of [BlobStore].
+	Keep(ctx context.Context, d digest.Digest) error
 
 	// Referrers describes the manifests of the repository whose subject is d,
 	// in the order of their digests. That d exists is not needed.

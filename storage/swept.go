@@ -108,7 +108,7 @@ func (r *registry) revive(ctx context.Context, p string, before func(run string)
 // removeLink takes d out of a set, and out of what was set aside of it: what is
 // removed must not come back, but where unreferenced, asked when the link has
 // gone, refuses that. Errors: errNoLink.
-func (r *registry) removeLink(ctx context.Context, set links, d digest.Digest, unreferenced func(context.Context) error) error {
+func (r *registry) removeLink(ctx context.Context, set links, d digest.Digest, unreferenced check) error {
 	runs, err := r.sweptRuns(ctx)
 	if err != nil {
 		return err
@@ -324,23 +324,32 @@ func (r *registry) keeping(ctx context.Context, d digest.Digest, do func() error
 	}
 }
 
-// putLink links d to the canonical digest of content that is there. The
-// directory of the link may go with a collection that has not seen the lease
-// when it moves it, just as the link is written.
+// putLink links d to the canonical digest of content that is there.
 func (r *registry) putLink(ctx context.Context, set links, d, canonical digest.Digest) error {
+	_, err := r.makeLink(ctx, set, d, canonical)
+	return err
+}
+
+// makeLink is putLink, and returns the link that it has made. The directory of
+// the link may go with a collection that has not seen the lease when it moves
+// it, just as the link is written.
+func (r *registry) makeLink(ctx context.Context, set links, d, canonical digest.Digest) (Link, error) {
 	if err := r.lease(ctx, leaseNamed, d, canonical); err != nil {
-		return err
+		return Link{}, err
 	}
+	defer r.lockLink(set, d)()
 	for try := 1; ; try++ {
-		if err := set.put(ctx, d, canonical); err != nil {
-			return err
+		written, err := writeLink(ctx, r.driver, linkPath(set.dir, d), canonical)
+		if err != nil {
+			return Link{}, err
 		}
-		r.wrote(ctx, linkPath(set.dir, d))
+		made := Link{Digest: d, Version: written.Version, Replaced: written.Replaced, IsNew: written.IsNew && try == 1}
+		r.blobs.settled.add(driver.FileInfo{Path: linkPath(set.dir, d), Version: written.Version})
 		if r.leases.Load() == nil || try == openTries {
-			return nil
+			return made, nil
 		}
 		if _, err := set.get(ctx, d); !errors.Is(err, errNoLink) {
-			return err
+			return made, err
 		}
 	}
 }

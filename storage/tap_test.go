@@ -25,6 +25,7 @@ type tap struct {
 var (
 	_ driver.AtOpener   = (*tap)(nil)
 	_ driver.FileGetter = (*tap)(nil)
+	_ driver.FilePutter = (*tap)(nil)
 	_ driver.DirMover   = (*tap)(nil)
 	_ driver.DirMaker   = (*tap)(nil)
 )
@@ -73,6 +74,14 @@ func (t *tap) Stat(ctx context.Context, path string) (driver.FileInfo, error) {
 
 func (t *tap) PutContent(ctx context.Context, path string, content []byte) error {
 	return t.change("put", path, func() error { return t.Driver.PutContent(ctx, path, content) })
+}
+
+func (t *tap) PutFile(ctx context.Context, path string, content []byte) (w driver.Written, err error) {
+	err = t.change("put", path, func() error {
+		w, err = driver.PutFile(ctx, t.Driver, path, content)
+		return err
+	})
+	return w, err
 }
 
 func (t *tap) Writer(ctx context.Context, path string, append bool) (w driver.Writer, err error) {

@@ -22,6 +22,7 @@ type upload struct {
 	writer  driver.Writer
 	resumed bool
 	isNamed bool // durably
+	link    Link // what Commit made
 
 	mu    sync.Mutex
 	size  int64
@@ -218,6 +219,13 @@ func (u *upload) Commit(ctx context.Context, want Descriptor) (Descriptor, error
 	defer u.mu.Unlock()
 	desc, err := u.commit(ctx, want)
 	return desc, u.repo.fail("commit", want.Digest.String(), err)
+}
+
+// Link is what Commit made.
+func (u *upload) Link() Link {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.link
 }
 
 func (u *upload) Close() error {

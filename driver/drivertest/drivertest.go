@@ -48,6 +48,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) driver.Driver) {
 		{"OpenAt", testOpenAt},
 		{"Lock", testLock},
 		{"GetFile", testGetFile},
+		{"PutFile", testPutFile},
 		{"Concurrent", testConcurrent},
 		{"Context", testContext},
 	} {

@@ -36,6 +36,7 @@ type hooked struct {
 
 var (
 	_ driver.AtOpener   = (*hooked)(nil)
+	_ driver.FilePutter = (*hooked)(nil)
 	_ driver.NewMover   = (*hooked)(nil)
 	_ driver.DirMover   = (*hooked)(nil)
 	_ driver.DirMaker   = (*hooked)(nil)
@@ -58,6 +59,13 @@ func (h *hooked) PutContent(ctx context.Context, path string, content []byte) er
 		return err
 	}
 	return h.Driver.PutContent(ctx, path, content)
+}
+
+func (h *hooked) PutFile(ctx context.Context, path string, content []byte) (driver.Written, error) {
+	if err := h.Before(ctx, "put "+path); err != nil {
+		return driver.Written{}, err
+	}
+	return driver.PutFile(ctx, h.Driver, path, content)
 }
 
 func (h *hooked) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {

@@ -94,6 +94,7 @@ func requireInvalid(t *testing.T, d driver.Driver, path string) {
 	for op, call := range map[string]func() error{
 		"get":     func() error { _, err := d.GetContent(ctx, path); return err },
 		"put":     func() error { return d.PutContent(ctx, path, []byte("x")) },
+		"putfile": func() error { _, err := driver.PutFile(ctx, d, path, []byte("x")); return err },
 		"reader":  func() error { _, err := d.Reader(ctx, path, 0); return err },
 		"writer":  func() error { _, err := d.Writer(ctx, path, false); return err },
 		"append":  func() error { _, err := d.Writer(ctx, path, true); return err },

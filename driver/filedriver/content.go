@@ -16,8 +16,13 @@ func (s *store) GetContent(ctx context.Context, path string) ([]byte, error) {
 	return content, err
 }
 
-// PutContent writes a temporary beside the file and renames it.
 func (s *store) PutContent(_ context.Context, path string, content []byte) error {
+	return s.put(path, content, s.replace)
+}
+
+// put writes a temporary beside the file and gives it the file's name by a
+// call.
+func (s *store) put(path string, content []byte, call renaming) error {
 	return s.race(func() error {
 		dir, name, err := s.makeParent(path)
 		if err != nil {
@@ -28,7 +33,7 @@ func (s *store) PutContent(_ context.Context, path string, content []byte) error
 		if err != nil {
 			return err
 		}
-		if err := s.sys.Rename(dir, temp, dir, name, 0); err != nil {
+		if err := call(dir, temp, dir, name); err != nil {
 			s.discard(dir, temp, 0)
 			return err
 		}

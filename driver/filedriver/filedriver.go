@@ -93,6 +93,7 @@ type store struct {
 var (
 	_ driver.Driver     = (*store)(nil)
 	_ driver.AtOpener   = (*store)(nil)
+	_ driver.FilePutter = (*store)(nil)
 	_ driver.NewMover   = (*store)(nil)
 	_ driver.DirMover   = (*store)(nil)
 	_ driver.DirMaker   = (*store)(nil)

@@ -22,9 +22,12 @@ func (s *store) MoveDir(_ context.Context, src, dst string) error {
 	return s.rename(src, dst, unix.S_IFDIR, s.renameNew)
 }
 
+// renaming gives a file another name.
+type renaming func(from *os.File, oldName string, to *os.File, newName string) error
+
 // rename moves src, which must be of a kind, by a call, and makes both
 // directories durable.
-func (s *store) rename(src, dst string, kind uint32, call func(from *os.File, oldName string, to *os.File, newName string) error) error {
+func (s *store) rename(src, dst string, kind uint32, call renaming) error {
 	return s.race(func() error {
 		from, oldName, err := s.openParent(src)
 		if err != nil {

@@ -56,6 +56,7 @@ type store struct {
 var (
 	_ driver.Driver     = (*store)(nil)
 	_ driver.AtOpener   = (*store)(nil)
+	_ driver.FilePutter = (*store)(nil)
 	_ driver.NewMover   = (*store)(nil)
 	_ driver.DirMover   = (*store)(nil)
 	_ driver.DirMaker   = (*store)(nil)
@@ -75,15 +76,26 @@ func (s *store) GetContent(_ context.Context, path string) ([]byte, error) {
 	return c.bytes()
 }
 
-func (s *store) PutContent(_ context.Context, path string, content []byte) error {
+func (s *store) PutContent(ctx context.Context, path string, content []byte) error {
+	_, err := s.PutFile(ctx, path, content)
+	return err
+}
+
+func (s *store) PutFile(_ context.Context, path string, content []byte) (driver.Written, error) {
 	c := newContent(s.room)
 	if _, err := c.WriteAt(content, 0); err != nil {
 		c.release()
-		return err
+		return driver.Written{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.put(path, c)
+	written := driver.Written{Version: c.info(path).Version}
+	if old, err := s.root.find(path); err != nil {
+		written.IsNew = true
+	} else if !old.isDir() {
+		written.Replaced = old.content.info(path).Version
+	}
+	return written, s.put(path, c)
 }
 
 func (s *store) Reader(_ context.Context, path string, offset int64) (io.ReadCloser, error) {

@@ -110,54 +110,49 @@ func testBlobsDelete(s *suite) {
 		requireBlob(t, repo, desc.Digest, []byte("content"))
 	})
 
-	for name, remove := range map[string]func(*testing.T, storage.BlobStore, digest.Digest) error{
-		"Delete":  func(t *testing.T, b storage.BlobStore, d digest.Digest) error { return b.Delete(t.Context(), d) },
-		"Retract": func(t *testing.T, b storage.BlobStore, d digest.Digest) error { return b.Retract(t.Context(), d) },
-	} {
-		o := Options{AllowDelete: name == "Delete"}
+	o := Options{AllowDelete: true}
 
-		s.testWith(name, o, func(t *testing.T, reg storage.Registry) {
-			repo, other := repository(t, reg, "app"), repository(t, reg, "other")
-			desc := putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("content"))
-			putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("sibling"))
-			putBlob(t, other, manifest.MediaTypeOCILayer, []byte("content"))
+	s.testWith("Delete", o, func(t *testing.T, reg storage.Registry) {
+		repo, other := repository(t, reg, "app"), repository(t, reg, "other")
+		desc := putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("content"))
+		putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("sibling"))
+		putBlob(t, other, manifest.MediaTypeOCILayer, []byte("content"))
 
-			require.NoError(t, remove(t, repo.Blobs(), desc.Digest))
-			requireNoBlob(t, repo, desc.Digest)
-			requireBlob(t, repo, digest.FromBytes([]byte("sibling")), []byte("sibling"))
-			requireBlob(t, other, desc.Digest, []byte("content"))
-			require.ErrorIs(t, remove(t, repo.Blobs(), desc.Digest), storage.ErrBlobUnknown)
+		require.NoError(t, repo.Blobs().Delete(t.Context(), desc.Digest))
+		requireNoBlob(t, repo, desc.Digest)
+		requireBlob(t, repo, digest.FromBytes([]byte("sibling")), []byte("sibling"))
+		requireBlob(t, other, desc.Digest, []byte("content"))
+		require.ErrorIs(t, repo.Blobs().Delete(t.Context(), desc.Digest), storage.ErrBlobUnknown)
 
-			putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("content"))
-			requireBlob(t, repo, desc.Digest, []byte("content"))
-		})
+		putBlob(t, repo, manifest.MediaTypeOCILayer, []byte("content"))
+		requireBlob(t, repo, desc.Digest, []byte("content"))
+	})
 
-		s.testWith(name+"Unknown", o, func(t *testing.T, reg storage.Registry) {
-			repo := repository(t, reg, "app")
-			require.ErrorIs(t, remove(t, repo.Blobs(), absent), storage.ErrBlobUnknown)
-			require.ErrorIs(t, remove(t, repo.Blobs(), absent512), storage.ErrBlobUnknown)
-		})
+	s.testWith("DeleteUnknown", o, func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		require.ErrorIs(t, repo.Blobs().Delete(t.Context(), absent), storage.ErrBlobUnknown)
+		require.ErrorIs(t, repo.Blobs().Delete(t.Context(), absent512), storage.ErrBlobUnknown)
+	})
 
-		s.testWith(name+"Referenced", o, func(t *testing.T, reg storage.Registry) {
-			repo := repository(t, reg, "app")
-			img := pushImage(t, repo, "one")
-			for _, d := range img.blobs() {
-				require.ErrorIs(t, remove(t, repo.Blobs(), d), storage.ErrReferenced)
-			}
-			requireBlob(t, repo, img.blobs()[0], img.config)
-			requireBlob(t, repo, img.blobs()[1], img.layer)
+	s.testWith("DeleteReferenced", o, func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		img := pushImage(t, repo, "one")
+		for _, d := range img.blobs() {
+			require.ErrorIs(t, repo.Blobs().Delete(t.Context(), d), storage.ErrReferenced)
+		}
+		requireBlob(t, repo, img.blobs()[0], img.config)
+		requireBlob(t, repo, img.blobs()[1], img.layer)
 
-			require.NoError(t, repo.Manifests().Retract(t.Context(), img.digest))
-			for _, d := range img.blobs() {
-				require.NoError(t, remove(t, repo.Blobs(), d))
-				requireNoBlob(t, repo, d)
-			}
-		})
-	}
+		require.NoError(t, repo.Manifests().Delete(t.Context(), img.digest))
+		for _, d := range img.blobs() {
+			require.NoError(t, repo.Blobs().Delete(t.Context(), d))
+			requireNoBlob(t, repo, d)
+		}
+	})
 }
 
 func testBlobsMount(s *suite) {
-	s.test("Mount", func(t *testing.T, reg storage.Registry) {
+	s.testWith("Mount", Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
 		from, to := repository(t, reg, "from"), repository(t, reg, "team/to")
 		content := noise(1, 10_000)
 		desc := putBlob(t, from, manifest.MediaTypeOCILayer, content)
@@ -168,7 +163,7 @@ func testBlobsMount(s *suite) {
 			require.Equal(t, desc.Size, got.Size)
 			requireBlob(t, to, desc.Digest, content)
 		}
-		require.NoError(t, from.Blobs().Retract(t.Context(), desc.Digest))
+		require.NoError(t, from.Blobs().Delete(t.Context(), desc.Digest))
 		requireBlob(t, to, desc.Digest, content)
 	})
 

@@ -57,7 +57,7 @@ func testDeleteConcurrent(s *suite) {
 
 	// Other tags come between the two names, so that looking through all of
 	// them takes a while.
-	s.test("Rename", func(t *testing.T, reg storage.Registry) {
+	s.testWith("Rename", Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		img, other := pushImage(t, repo, "one"), pushImage(t, repo, "two")
 		for i := range 30 {
@@ -72,7 +72,7 @@ func testDeleteConcurrent(s *suite) {
 			race(t,
 				func() error { return repo.Tags().Rename(t.Context(), from, to) },
 				func() error {
-					err := repo.Manifests().Retract(t.Context(), img.digest)
+					err := repo.Manifests().Delete(t.Context(), img.digest, storage.UnlessTagged())
 					assert.ErrorIs(t, err, storage.ErrReferenced, "it always has a tag")
 					return nil
 				},

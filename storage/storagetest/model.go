@@ -115,7 +115,7 @@ func (m *Model) MountBlob(to, from string, d digest.Digest) error {
 	return nil
 }
 
-// DeleteBlob removes a blob, or retracts it.
+// DeleteBlob removes a blob, or retracts it for who alone has put it.
 func (m *Model) DeleteBlob(repo string, d digest.Digest, retract bool) error {
 	r := m.Repository(repo)
 	_, known := r.Blobs[d]

@@ -37,12 +37,14 @@ func RunModel(t *testing.T, open func(t *rapid.T) []storage.Registry) {
 			"put blobs":     m.putBlobs,
 			"mount blob":    m.mountBlob,
 			"delete blob":   m.deleteBlob,
+			"retract blob":  m.retractBlob,
 			"put manifest":  m.putManifest,
 			"push":          m.push,
 			"push again":    m.push,
 			"push more":     m.push,
 			"promote":       m.mountManifest,
 			"delete":        m.deleteManifest,
+			"retract":       m.retractManifest,
 			"tag":           m.tag,
 			"tag again":     m.tag,
 			"untag":         m.untag,
@@ -164,11 +166,25 @@ func (m *modelRun) mountBlob(t *rapid.T) {
 func (m *modelRun) deleteBlob(t *rapid.T) {
 	_, name, repo := m.step(t)
 	d := m.digestOf(m.blob())
-	remove, retract := repo.Blobs().Delete, rapid.Bool().Draw(t, "retract")
-	if retract {
-		remove = repo.Blobs().Retract
+	m.same(m.want.DeleteBlob(name, d, false), repo.Blobs().Delete(t.Context(), d))
+}
+
+// retractBlob puts a blob and takes it back, where it was not there.
+func (m *modelRun) retractBlob(t *rapid.T) {
+	_, name, repo := m.step(t)
+	content := m.blob()
+	d := digest.FromBytes(content)
+	_, wasThere := m.want.Repository(name).Blobs[d]
+	u, err := repo.Blobs().Create(t.Context())
+	require.NoError(m, err)
+	write(m, u, content)
+	_, err = u.Commit(t.Context(), storage.Descriptor{Digest: d})
+	m.same(m.want.PutBlob(name, d, content), err)
+	want := storage.ErrReferenced
+	if !wasThere && u.Link().Version != "" {
+		want = m.want.DeleteBlob(name, d, true)
 	}
-	m.same(m.want.DeleteBlob(name, d, retract), remove(t.Context(), d))
+	m.same(want, repo.Blobs().Retract(t.Context(), u.Link()))
 }
 
 func (m *modelRun) putManifest(t *rapid.T) {
@@ -226,11 +242,26 @@ func (m *modelRun) mountManifest(t *rapid.T) {
 func (m *modelRun) deleteManifest(t *rapid.T) {
 	_, name, repo := m.step(t)
 	d := m.document().Digest
-	remove, retract := repo.Manifests().Delete, rapid.Bool().Draw(t, "retract")
-	if retract {
-		remove = repo.Manifests().Retract
+	m.same(m.want.DeleteManifest(name, d, false), repo.Manifests().Delete(t.Context(), d))
+}
+
+// retractManifest puts a manifest and takes it back, where it was not there.
+func (m *modelRun) retractManifest(t *rapid.T) {
+	_, name, repo := m.step(t)
+	doc := m.document()
+	wasThere := m.want.Repository(name).Manifests[doc.Digest] != nil
+	var made storage.Link
+	_, err := repo.Manifests().Put(t.Context(), "", doc.Payload, storage.Made(&made))
+	put := m.want.PutManifest(name, doc)
+	m.same(put, err)
+	if put != nil {
+		return
 	}
-	m.same(m.want.DeleteManifest(name, d, retract), remove(t.Context(), d))
+	want := storage.ErrReferenced
+	if !wasThere && made.Version != "" {
+		want = m.want.DeleteManifest(name, doc.Digest, true)
+	}
+	m.same(want, repo.Manifests().Retract(t.Context(), made))
 }
 
 func (m *modelRun) tag(t *rapid.T) {

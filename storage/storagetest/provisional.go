@@ -219,7 +219,7 @@ func testDigests(s *suite) {
 				"Blobs.Get":         second(repo.Blobs().Get(ctx, d)),
 				"Blobs.Mount":       second(other.Blobs().Mount(ctx, repo, d)),
 				"Blobs.Delete":      repo.Blobs().Delete(ctx, d),
-				"Blobs.Retract":     repo.Blobs().Retract(ctx, d),
+				"Blobs.Retract":     repo.Blobs().Retract(ctx, storage.Link{Digest: d, Version: "x", IsNew: true}),
 				"Manifests.Exists":  second(repo.Manifests().Exists(ctx, d)),
 				"Manifests.Stat":    second(repo.Manifests().Stat(ctx, d)),
 				"Manifests.Open":    second(repo.Manifests().Open(ctx, d)),
@@ -227,7 +227,7 @@ func testDigests(s *suite) {
 				"Manifests.Signed":  second(repo.Manifests().Signed(ctx, d)),
 				"Manifests.Mount":   second(other.Manifests().Mount(ctx, repo, d)),
 				"Manifests.Delete":  repo.Manifests().Delete(ctx, d),
-				"Manifests.Retract": repo.Manifests().Retract(ctx, d),
+				"Manifests.Retract": repo.Manifests().Retract(ctx, storage.Link{Digest: d, Version: "x", IsNew: true}),
 				"Tags.Tag":          repo.Tags().Tag(ctx, "v1", d),
 			} {
 				require.ErrorIs(t, err, want, op)

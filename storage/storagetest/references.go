@@ -125,39 +125,34 @@ func testManifestsDelete(s *suite) {
 		requireManifest(t, repo, img.payload)
 	})
 
-	for name, remove := range map[string]func(*testing.T, storage.ManifestStore, digest.Digest) error{
-		"Delete":  func(t *testing.T, m storage.ManifestStore, d digest.Digest) error { return m.Delete(t.Context(), d) },
-		"Retract": func(t *testing.T, m storage.ManifestStore, d digest.Digest) error { return m.Retract(t.Context(), d) },
-	} {
-		s.testWith(name, Options{AllowDelete: name == "Delete"}, func(t *testing.T, reg storage.Registry) {
-			repo, other := repository(t, reg, "app"), repository(t, reg, "other")
-			img := pushImage(t, repo, "one")
-			pushImage(t, other, "one")
-			index := indexPayload(img.descriptor())
-			d := putManifest(t, repo, index).Digest
-			require.ErrorIs(t, remove(t, repo.Manifests(), absent), storage.ErrManifestUnknown)
+	s.testWith("Delete", Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
+		repo, other := repository(t, reg, "app"), repository(t, reg, "other")
+		img := pushImage(t, repo, "one")
+		pushImage(t, other, "one")
+		index := indexPayload(img.descriptor())
+		d := putManifest(t, repo, index).Digest
+		require.ErrorIs(t, repo.Manifests().Delete(t.Context(), absent), storage.ErrManifestUnknown)
 
-			// An index names it, and that it has a tag changes nothing.
-			require.NoError(t, repo.Tags().Tag(t.Context(), "child", img.digest))
-			for range 2 {
-				require.ErrorIs(t, remove(t, repo.Manifests(), img.digest), storage.ErrReferenced)
-				requireManifest(t, repo, img.payload)
-				requireTag(t, repo, "child", img.digest)
-			}
-			require.NoError(t, repo.Tags().Untag(t.Context(), "child"))
-			require.ErrorIs(t, remove(t, repo.Manifests(), img.digest), storage.ErrReferenced)
-
-			require.NoError(t, remove(t, repo.Manifests(), d))
-			requireNoManifest(t, repo, d)
-			require.ErrorIs(t, remove(t, repo.Manifests(), d), storage.ErrManifestUnknown)
-			require.NoError(t, remove(t, repo.Manifests(), img.digest))
-			requireNoManifest(t, repo, img.digest)
-
-			requireManifest(t, other, img.payload)
-			pushImage(t, repo, "one")
+		// An index names it, and that it has a tag changes nothing.
+		require.NoError(t, repo.Tags().Tag(t.Context(), "child", img.digest))
+		for range 2 {
+			require.ErrorIs(t, repo.Manifests().Delete(t.Context(), img.digest), storage.ErrReferenced)
 			requireManifest(t, repo, img.payload)
-		})
-	}
+			requireTag(t, repo, "child", img.digest)
+		}
+		require.NoError(t, repo.Tags().Untag(t.Context(), "child"))
+		require.ErrorIs(t, repo.Manifests().Delete(t.Context(), img.digest), storage.ErrReferenced)
+
+		require.NoError(t, repo.Manifests().Delete(t.Context(), d))
+		requireNoManifest(t, repo, d)
+		require.ErrorIs(t, repo.Manifests().Delete(t.Context(), d), storage.ErrManifestUnknown)
+		require.NoError(t, repo.Manifests().Delete(t.Context(), img.digest))
+		requireNoManifest(t, repo, img.digest)
+
+		requireManifest(t, other, img.payload)
+		pushImage(t, repo, "one")
+		requireManifest(t, repo, img.payload)
+	})
 
 	s.testWith("DeleteTagged", Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
@@ -171,13 +166,16 @@ func testManifestsDelete(s *suite) {
 		requireTag(t, repo, "v2", two.digest)
 	})
 
-	s.test("RetractTagged", func(t *testing.T, reg storage.Registry) {
+	s.testWith("DeleteUnlessTagged", Options{AllowDelete: true}, func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		img := pushImage(t, repo, "one")
 		require.NoError(t, repo.Tags().Tag(t.Context(), "v1", img.digest))
-		require.ErrorIs(t, repo.Manifests().Retract(t.Context(), img.digest), storage.ErrReferenced)
+		require.ErrorIs(t, repo.Manifests().Delete(t.Context(), img.digest, storage.UnlessTagged()), storage.ErrReferenced)
 		requireManifest(t, repo, img.payload)
 		requireTag(t, repo, "v1", img.digest)
+		require.NoError(t, repo.Tags().Untag(t.Context(), "v1"))
+		require.NoError(t, repo.Manifests().Delete(t.Context(), img.digest, storage.UnlessTagged()))
+		requireNoManifest(t, repo, img.digest)
 	})
 }
 

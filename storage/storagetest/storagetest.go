@@ -48,6 +48,7 @@ func Run(t *testing.T, newRegistry New) {
 		{"Reads", testReads},
 		{"BlobsDelete", testBlobsDelete},
 		{"BlobsMount", testBlobsMount},
+		{"Retract", testRetract},
 		{"Uploads", testUploads},
 		{"UploadCommit", testUploadCommit},
 		{"UploadResume", testUploadResume},
