@@ -173,7 +173,7 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) (storage.Link, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil && s.base == d && s.upload == nil {
-		return storage.Link{}, s.repo.Blobs().Keep(ctx, d)
+		return storage.Link{}, keep(ctx, s.repo, viewBlobs, d)
 	}
 	if err := s.begin(ctx); err != nil {
 		return storage.Link{}, err
