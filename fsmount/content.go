@@ -22,7 +22,7 @@ const (
 type content struct {
 	mu     sync.Mutex
 	known  map[digest.Digest]knownContent
-	hidden map[hiddenBlob]bool
+	hidden map[hiddenBlob]storage.Link // as it was hidden
 }
 
 type knownContent struct {
@@ -36,7 +36,7 @@ type hiddenBlob struct {
 }
 
 func newContent() *content {
-	return &content{known: map[digest.Digest]knownContent{}, hidden: map[hiddenBlob]bool{}}
+	return &content{known: map[digest.Digest]knownContent{}, hidden: map[hiddenBlob]storage.Link{}}
 }
 
 func (c *content) size(d digest.Digest) (int64, bool) {
@@ -90,34 +90,37 @@ func (c *content) published(repo string, d digest.Digest, size int64) {
 	delete(c.hidden, hiddenBlob{repo, d})
 }
 
-// hide hides a blob, and reports whether it did: not where there are too many.
-func (c *content) hide(repo string, d digest.Digest) bool {
+// hide hides a blob, whose link is to go with the last reference unless somebody
+// puts the blob again, and reports whether it did: not where there are too many.
+func (c *content) hide(repo string, link storage.Link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := hiddenBlob{repo, d}
-	if len(c.hidden) < maxHidden {
-		c.hidden[h] = true
+	h := hiddenBlob{repo, link.Digest}
+	if _, isHidden := c.hidden[h]; !isHidden && len(c.hidden) >= maxHidden {
+		return false
 	}
-	return c.hidden[h]
+	c.hidden[h] = link
+	return true
 }
 
 func (c *content) isHidden(repo string, d digest.Digest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.hidden[hiddenBlob{repo, d}]
+	_, isHidden := c.hidden[hiddenBlob{repo, d}]
+	return isHidden
 }
 
-// hiddenIn is what is hidden in a repository.
-func (c *content) hiddenIn(repo string) []digest.Digest {
+// hiddenIn is the links of what is hidden in a repository.
+func (c *content) hiddenIn(repo string) []storage.Link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var ds []digest.Digest
-	for h := range c.hidden {
+	var links []storage.Link
+	for h, link := range c.hidden {
 		if h.repo == repo {
-			ds = append(ds, h.digest)
+			links = append(links, link)
 		}
 	}
-	return ds
+	return links
 }
 
 func (c *content) unhide(repo string, d digest.Digest) {

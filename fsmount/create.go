@@ -210,6 +210,11 @@ func (f *fileSystem) bring(ctx context.Context, p place, from source) error {
 // keep makes content of a repository also that of who is told now that it is
 // there: a file that has published it cannot take it back any more.
 func keep(ctx context.Context, repo storage.Repository, v view, d digest.Digest) error {
+	_, err := keepLink(ctx, repo, v, d)
+	return err
+}
+
+func keepLink(ctx context.Context, repo storage.Repository, v view, d digest.Digest) (storage.Link, error) {
 	if v == viewManifests {
 		return repo.Manifests().Keep(ctx, d)
 	}

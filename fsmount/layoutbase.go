@@ -51,7 +51,7 @@ type reading struct {
 	written *layoutVersion // by itself, last; its generation is that it was made from
 	// isForgotten says that it has seen others, which are not remembered.
 	isForgotten bool
-	removed     []digest.Digest // blobs that something still references
+	removed     []leftContent // what it has removed, and is still there
 	when        time.Time
 }
 
@@ -104,19 +104,19 @@ func (b *indexBases) mayRemove(repo string, by process, d digest.Digest) bool {
 
 // removed takes note that a process has removed a blob that is still there,
 // since something references it.
-func (b *indexBases) removed(repo string, by process, d digest.Digest) {
+func (b *indexBases) removed(repo string, by process, left leftContent) {
 	if by == (process{}) {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.reading(indexReader{repo, by}); len(r.removed) < maxRemoved {
-		r.removed = append(r.removed, d)
+		r.removed = append(r.removed, left)
 	}
 }
 
 // takeRemoved returns the blobs that a process has removed, and forgets them.
-func (b *indexBases) takeRemoved(repo string, by process) []digest.Digest {
+func (b *indexBases) takeRemoved(repo string, by process) []leftContent {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.readers[indexReader{repo, by}]

@@ -59,23 +59,46 @@ func (f *fileSystem) removeLayoutBlob(ctx context.Context, repo storage.Reposito
 			return err
 		}
 	}
-	isGone, err := removeUnreferenced(ctx, repo, d)
-	if err == nil && !isGone {
-		f.layouts.bases.removed(repo.Name(), by, d)
+	if isGone, err := removeUnreferenced(ctx, repo, d); err != nil || isGone {
+		return err
 	}
-	return err
+	left := leftContent{view: viewBlobs}
+	if isManifest, err := isRevision(ctx, repo, d); err != nil {
+		return err
+	} else if isManifest {
+		left.view = viewManifests
+	}
+	var err error
+	left.link, err = unwanted(ctx, repo, left.view, d)
+	if isGone, err := isRemoved(err); err != nil || isGone && left.link.Version == "" {
+		return err
+	}
+	f.layouts.bases.removed(repo.Name(), by, left)
+	return nil
+}
+
+// leftContent is content that a process has removed and that something still
+// references.
+type leftContent struct {
+	view view
+	link storage.Link
 }
 
 // removeLeft removes what a process has removed from _oci/blobs and what
-// nothing references any more: manifests first, since they reference others.
-func (f *fileSystem) removeLeft(ctx context.Context, repo storage.Repository, left []digest.Digest) error {
+// nothing references any more, unless somebody has put it again: manifests
+// first, since they reference others.
+func (f *fileSystem) removeLeft(ctx context.Context, repo storage.Repository, left []leftContent) error {
 	if len(left) == 0 {
 		return nil
 	}
 	for isLess := true; isLess; {
 		isLess = false
 		for i := len(left) - 1; i >= 0; i-- {
-			isGone, err := removeUnreferenced(ctx, repo, left[i])
+			retract := repo.Blobs().Retract
+			if left[i].view == viewManifests {
+				retract = repo.Manifests().Retract
+			}
+			isGone, err := isRemoved(retract(ctx, left[i].link))
 			if err != nil {
 				return err
 			}
@@ -100,6 +123,11 @@ func removeUnreferenced(ctx context.Context, repo storage.Repository, d digest.D
 	} else {
 		err = repo.Manifests().Delete(ctx, d, storage.UnlessTagged())
 	}
+	return isRemoved(err)
+}
+
+// isRemoved tells from the error of removing content whether it is gone.
+func isRemoved(err error) (isGone bool, _ error) {
 	switch {
 	case errors.Is(err, storage.ErrReferenced):
 		return false, nil

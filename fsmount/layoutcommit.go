@@ -229,7 +229,7 @@ func (p *layoutPlan) promote(ctx context.Context) error {
 		p.demote(ctx, desc.Digest)
 	}
 	for _, d := range p.named {
-		if err := p.repo.Manifests().Keep(ctx, d); err != nil {
+		if err := keep(ctx, p.repo, viewManifests, d); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"registryfs/digest"
 	"registryfs/manifest"
+	"registryfs/storage"
 )
 
 // tagsIn reads "v1=a v2=b =c": tags with manifests, which are called by what
@@ -178,7 +179,7 @@ func TestLayoutBasesAreBounded(t *testing.T) {
 	bases.readers[indexReader{"app", old}].when = time.Now().Add(-2 * baseAge)
 	require.Equal(t, layoutBase{}, bases.of("app", old, ""))
 	for range maxRemoved + 1 {
-		bases.removed("app", many, named("a"))
+		bases.removed("app", many, leftContent{link: storage.Link{Digest: named("a")}})
 	}
 	require.Len(t, bases.takeRemoved("app", many), maxRemoved)
 	require.Empty(t, bases.takeRemoved("app", many))

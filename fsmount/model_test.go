@@ -98,6 +98,7 @@ type mountRun struct {
 	aliases map[string]map[string]digest.Digest // by directory and name
 	waiting map[string]bool
 	hidden  map[string]map[digest.Digest]bool // by repository
+	claimed map[string]map[digest.Digest]bool // hidden, and brought again with an image: they stay
 }
 
 // forget is what the end of a mount does.
@@ -105,6 +106,7 @@ func (m *mountRun) forget() {
 	m.aliases = map[string]map[string]digest.Digest{}
 	m.waiting = map[string]bool{}
 	m.hidden = map[string]map[digest.Digest]bool{}
+	m.claimed = map[string]map[digest.Digest]bool{}
 }
 
 func (m *mountRun) file(parts ...string) string {
@@ -218,7 +220,31 @@ func (m *mountRun) shows(repo string, d digest.Digest) bool {
 }
 
 // published takes note of a blob that somebody has put.
-func (m *mountRun) published(repo string, d digest.Digest) { delete(m.hidden[repo], d) }
+func (m *mountRun) published(repo string, d digest.Digest) {
+	delete(m.hidden[repo], d)
+	delete(m.claimed[repo], d)
+}
+
+// brought takes note of the blobs of an image that came from elsewhere.
+func (m *mountRun) brought(repo string, d digest.Digest) {
+	for _, doc := range m.Documents {
+		if doc.Digest != d {
+			continue
+		}
+		for _, blob := range doc.Blobs {
+			if !m.hidden[repo][blob.Digest] {
+				continue
+			}
+			if m.claimed[repo] == nil {
+				m.claimed[repo] = map[digest.Digest]bool{}
+			}
+			m.claimed[repo][blob.Digest] = true
+		}
+		for _, child := range doc.Children {
+			m.brought(repo, child)
+		}
+	}
+}
 
 // setAlias gives content another name in a directory.
 func (m *mountRun) setAlias(dir, name string, d digest.Digest) {

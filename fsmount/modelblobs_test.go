@@ -182,6 +182,7 @@ func (m *mountRun) removeBlob(t *rapid.T) {
 				m.hidden[repo] = map[digest.Digest]bool{}
 			}
 			m.hidden[repo][d] = true
+			delete(m.claimed[repo], d)
 		}
 	}
 	m.does(request{Op: "unlink", Path: m.blobFile(repo, d)}, err)

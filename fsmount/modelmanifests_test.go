@@ -163,6 +163,7 @@ func (m *mountRun) name(repo, tag, from string, d digest.Digest) error {
 		if err := m.want.MountManifest(repo, from, d); err != nil {
 			return err
 		}
+		m.brought(repo, d)
 	}
 	return m.want.Tag(repo, tag, d)
 }
@@ -257,7 +258,7 @@ func (m *mountRun) removeManifest(t *rapid.T) {
 		return
 	}
 	for hidden := range m.hidden[repo] {
-		if m.want.DeleteBlob(repo, hidden, false) == nil {
+		if !m.claimed[repo][hidden] && m.want.DeleteBlob(repo, hidden, false) == nil {
 			m.published(repo, hidden)
 		}
 	}

@@ -95,33 +95,48 @@ func (f *fileSystem) removeContent(ctx context.Context, repo storage.Repository,
 		return refuse(errPerm, "deletion is disabled; mount with --allow-delete")
 	}
 	if v == viewBlobs {
-		err := repo.Blobs().Delete(ctx, d)
-		if errors.Is(err, storage.ErrReferenced) && f.content.hide(repo.Name(), d) {
-			return nil
-		}
+		return f.removeBlob(ctx, repo, d)
+	}
+	err := repo.Manifests().Delete(ctx, d, storage.UnlessTagged())
+	if err == nil {
+		f.removeHidden(ctx, repo)
+	}
+	return err
+}
+
+func (f *fileSystem) removeBlob(ctx context.Context, repo storage.Repository, d digest.Digest) error {
+	err := repo.Blobs().Delete(ctx, d)
+	if !errors.Is(err, storage.ErrReferenced) {
 		return err
 	}
-	if tags, err := repo.Tags().Lookup(ctx, d); err != nil {
-		return err
-	} else if len(tags) > 0 {
-		return refuse(errBusy, "it is tagged "+tags[0])
-	}
-	if err := repo.Manifests().Delete(ctx, d); err != nil {
+	link, err := unwanted(ctx, repo, viewBlobs, d)
+	if err != nil {
 		return err
 	}
-	f.removeHidden(ctx, repo)
-	return nil
+	err = repo.Blobs().Delete(ctx, d)
+	if errors.Is(err, storage.ErrReferenced) && f.content.hide(repo.Name(), link) {
+		return nil
+	}
+	return err
+}
+
+// unwanted is the link of content that is to be removed later: who puts the
+// content again meanwhile makes another, and keeps it.
+func unwanted(ctx context.Context, repo storage.Repository, v view, d digest.Digest) (storage.Link, error) {
+	link, err := keepLink(ctx, repo, v, d)
+	link.Digest, link.IsNew = d, true
+	return link, err
 }
 
 // removeHidden removes the blobs that were hidden and that nothing references
 // any more.
 func (f *fileSystem) removeHidden(ctx context.Context, repo storage.Repository) {
 	for _, hidden := range f.content.hiddenIn(repo.Name()) {
-		switch err := repo.Blobs().Delete(ctx, hidden); {
+		switch err := repo.Blobs().Retract(ctx, hidden); {
 		case err == nil, errors.Is(err, storage.ErrBlobUnknown):
-			f.content.unhide(repo.Name(), hidden)
+			f.content.unhide(repo.Name(), hidden.Digest)
 		case !errors.Is(err, storage.ErrReferenced):
-			f.log.Warn("cannot remove a hidden blob", "repository", repo.Name(), "digest", hidden, "error", err)
+			f.log.Warn("cannot remove a hidden blob", "repository", repo.Name(), "digest", hidden.Digest, "error", err)
 		}
 	}
 }

@@ -241,7 +241,7 @@ func (s *staging) commit(ctx context.Context, d digest.Digest) (storage.Link, er
 		if s.err != nil {
 			return storage.Link{}, s.err
 		}
-		return storage.Link{}, s.repo.Blobs().Keep(ctx, d)
+		return storage.Link{}, keep(ctx, s.repo, viewBlobs, d)
 	}
 	if err := s.complete(ctx); err != nil {
 		return storage.Link{}, err

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registryfs/digest"
+	"registryfs/storage"
 )
 
 func header(tid uint32) *fuse.Header { return &fuse.Header{Pid: tid} }
@@ -293,12 +294,12 @@ func TestInodesAreBounded(t *testing.T) {
 
 func TestHiddenBlobsAreBounded(t *testing.T) {
 	c := newContent()
-	d := func(n int) digest.Digest { return digest.Digest(fmt.Sprint("sha256:", n)) }
+	link := func(n int) storage.Link { return storage.Link{Digest: digest.Digest(fmt.Sprint("sha256:", n))} }
 	for n := range maxHidden {
-		require.True(t, c.hide("app", d(n)))
+		require.True(t, c.hide("app", link(n)))
 	}
-	require.False(t, c.hide("app", d(maxHidden)))
-	require.True(t, c.hide("app", d(0)), "it is hidden")
-	c.unhide("app", d(0))
-	require.True(t, c.hide("app", d(maxHidden)))
+	require.False(t, c.hide("app", link(maxHidden)))
+	require.True(t, c.hide("app", link(0)), "it is hidden")
+	c.unhide("app", link(0).Digest)
+	require.True(t, c.hide("app", link(maxHidden)))
 }

@@ -55,7 +55,7 @@ func TestHostileArguments(t *testing.T) {
 				"blobs.Mount":         second(other.Blobs().Mount(ctx, repo, which)),
 				"blobs.Delete":        repo.Blobs().Delete(ctx, which),
 				"blobs.Retract":       repo.Blobs().Retract(ctx, storage.Link{Digest: which, Version: "x", IsNew: true}),
-				"blobs.Keep":          repo.Blobs().Keep(ctx, which),
+				"blobs.Keep":          second(repo.Blobs().Keep(ctx, which)),
 				"upload.Commit":       second(u.Commit(ctx, storage.Descriptor{Digest: which})),
 				"manifests.Exists":    second(repo.Manifests().Exists(ctx, which)),
 				"manifests.Stat":      second(repo.Manifests().Stat(ctx, which)),
@@ -65,7 +65,7 @@ func TestHostileArguments(t *testing.T) {
 				"manifests.Mount":     second(other.Manifests().Mount(ctx, repo, which)),
 				"manifests.Delete":    repo.Manifests().Delete(ctx, which),
 				"manifests.Retract":   repo.Manifests().Retract(ctx, storage.Link{Digest: which, Version: "x", IsNew: true}),
-				"manifests.Keep":      repo.Manifests().Keep(ctx, which),
+				"manifests.Keep":      second(repo.Manifests().Keep(ctx, which)),
 				"manifests.GetTagged": second(repo.Manifests().GetTagged(ctx, string(which), "")),
 				"tags.Tag":            repo.Tags().Tag(ctx, "v2", which),
 			} {

@@ -152,22 +152,23 @@ func (b *linkedBlobs) Retract(ctx context.Context, made Link) error {
 	return b.repo.fail("retract", made.Digest.String(), err)
 }
 
-func (b *linkedBlobs) Keep(ctx context.Context, d digest.Digest) error {
-	return b.repo.fail("keep", d.String(), b.keep(ctx, d))
+func (b *linkedBlobs) Keep(ctx context.Context, d digest.Digest) (Link, error) {
+	made, err := b.keep(ctx, d)
+	return made, b.repo.fail("keep", d.String(), err)
 }
 
-func (b *linkedBlobs) keep(ctx context.Context, d digest.Digest) error {
+func (b *linkedBlobs) keep(ctx context.Context, d digest.Digest) (Link, error) {
 	if err := b.repo.registry.writable(); err != nil {
-		return err
+		return Link{}, err
 	}
 	lock := b.repo.registry.refsLock(b.repo.name)
 	lock.RLock()
 	defer lock.RUnlock()
 	canonical, err := b.resolve(ctx, d)
 	if err != nil {
-		return err
+		return Link{}, err
 	}
-	return b.repo.registry.putLink(ctx, b.links, d, canonical)
+	return b.repo.registry.makeLink(ctx, b.links, d, canonical)
 }
 
 // remove removes a blob that no manifest references, by unlink, which looks for

@@ -36,25 +36,26 @@ func (m *manifests) Retract(ctx context.Context, made Link) error {
 	return m.repo.fail("retract manifest", made.Digest.String(), err)
 }
 
-func (m *manifests) Keep(ctx context.Context, d digest.Digest) error {
-	return m.repo.fail("keep manifest", d.String(), m.keep(ctx, d))
+func (m *manifests) Keep(ctx context.Context, d digest.Digest) (Link, error) {
+	made, err := m.keep(ctx, d)
+	return made, m.repo.fail("keep manifest", d.String(), err)
 }
 
-func (m *manifests) keep(ctx context.Context, d digest.Digest) error {
+func (m *manifests) keep(ctx context.Context, d digest.Digest) (Link, error) {
 	if err := m.repo.registry.writable(); err != nil {
-		return err
+		return Link{}, err
 	}
 	lock := m.repo.registry.refsLock(m.repo.name)
 	lock.RLock()
 	defer lock.RUnlock()
 	canonical, err := m.resolve(ctx, d)
 	if err != nil {
-		return err
+		return Link{}, err
 	}
 	if _, err := m.links.get(ctx, d); errors.Is(err, errNoLink) {
-		return nil // of registry 2.1.0: nobody has put it here
+		return Link{}, nil // of registry 2.1.0: nobody has put it here
 	}
-	return m.repo.registry.putLink(ctx, m.links, d, canonical)
+	return m.repo.registry.makeLink(ctx, m.links, d, canonical)
 }
 
 // untag removes the tags of a manifest that is to be removed.

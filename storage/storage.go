@@ -133,8 +133,9 @@ type BlobStore interface {
 	Retract(ctx context.Context, made Link) error
 
 	// Keep makes a blob the caller's as well: who put it cannot Retract it any
-	// more. Errors: [ErrBlobUnknown].
-	Keep(ctx context.Context, d digest.Digest) error
+	// more. It returns the link that this has made, which was not new. Errors:
+	// [ErrBlobUnknown].
+	Keep(ctx context.Context, d digest.Digest) (Link, error)
 
 	// Enumerate calls fn for each blob, in no order, until fn fails.
 	Enumerate(ctx context.Context, fn func(digest.Digest) error) error
@@ -270,7 +271,7 @@ type ManifestStore interface {
 	Retract(ctx context.Context, made Link) error
 
 	// Keep is that of [BlobStore].
-	Keep(ctx context.Context, d digest.Digest) error
+	Keep(ctx context.Context, d digest.Digest) (Link, error)
 
 	// Referrers describes the manifests of the repository whose subject is d,
 	// in the order of their digests. That d exists is not needed.

@@ -98,7 +98,7 @@ func testRetract(s *suite) {
 			image := putManifest(t, other, imagePayload(describe(manifest.MediaTypeOCIConfig, []byte("{}")), describe(manifest.MediaTypeOCILayer, content)))
 			return second(repo.Manifests().Mount(t.Context(), other, image.Digest))
 		},
-		"Keep": func(t *testing.T, repo, _ storage.Repository) error { return repo.Blobs().Keep(t.Context(), d) },
+		"Keep": func(t *testing.T, repo, _ storage.Repository) error { return second(repo.Blobs().Keep(t.Context(), d)) },
 	} {
 		s.test("BlobUsedBy"+name, func(t *testing.T, reg storage.Registry) {
 			repo, other := repository(t, reg, "app"), repository(t, reg, "other")
@@ -139,7 +139,7 @@ func testRetract(s *suite) {
 		repo := repository(t, reg, "app")
 		for _, d := range []digest.Digest{absent, absent512} {
 			require.ErrorIs(t, repo.Blobs().Retract(t.Context(), storage.Link{Digest: d, Version: "x", IsNew: true}), storage.ErrBlobUnknown)
-			require.ErrorIs(t, repo.Blobs().Keep(t.Context(), d), storage.ErrBlobUnknown)
+			require.ErrorIs(t, second(repo.Blobs().Keep(t.Context(), d)), storage.ErrBlobUnknown)
 		}
 	})
 
@@ -179,7 +179,7 @@ func testRetract(s *suite) {
 			return second(repo.Manifests().Mount(t.Context(), other, index.Digest))
 		},
 		"Keep": func(t *testing.T, repo, _ storage.Repository, img image) error {
-			return repo.Manifests().Keep(t.Context(), img.digest)
+			return second(repo.Manifests().Keep(t.Context(), img.digest))
 		},
 	} {
 		s.test("ManifestUsedBy"+name, func(t *testing.T, reg storage.Registry) {
@@ -197,7 +197,7 @@ func testRetract(s *suite) {
 	s.test("ManifestUnknown", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		require.ErrorIs(t, repo.Manifests().Retract(t.Context(), storage.Link{Digest: absent, Version: "x", IsNew: true}), storage.ErrManifestUnknown)
-		require.ErrorIs(t, repo.Manifests().Keep(t.Context(), absent), storage.ErrManifestUnknown)
+		require.ErrorIs(t, second(repo.Manifests().Keep(t.Context(), absent)), storage.ErrManifestUnknown)
 	})
 
 	// Whoever else is told at that moment that the blob is there has it then.
@@ -207,7 +207,7 @@ func testRetract(s *suite) {
 		uses := []func() error{
 			func() error { return second(repo.Blobs().Put(t.Context(), "", content)) },
 			func() error { return second(repo.Blobs().Mount(t.Context(), other, d)) },
-			func() error { return repo.Blobs().Keep(t.Context(), d) },
+			func() error { return second(repo.Blobs().Keep(t.Context(), d)) },
 		}
 		for n := range 60 {
 			var used error
