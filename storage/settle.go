@@ -2,10 +2,8 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"sync"
-	"syscall"
 
 	"registryfs/driver"
 )
@@ -18,70 +16,54 @@ import (
 // maxSettled bounds the files that are known to be durable.
 const maxSettled = 1 << 17
 
-// settled remembers which version of a file is durable, with its name, or cannot
-// be made so: the kernel says so once, and the next sync would succeed without
-// the bytes. It keeps no more of path and version than hashes.
+// settled remembers which version of a file is durable, with its name. It keeps
+// no more of path and version than hashes.
 type settled struct {
 	seed maphash.Seed
 
-	mu    sync.Mutex
-	files map[uint64]settledFile // by path
-}
-
-type settledFile struct {
-	version uint64
-	lost    error // nil: it is durable
+	mu       sync.Mutex
+	versions map[uint64]uint64 // by path
 }
 
 func newSettled() *settled {
-	return &settled{seed: maphash.MakeSeed(), files: map[uint64]settledFile{}}
+	return &settled{seed: maphash.MakeSeed(), versions: map[uint64]uint64{}}
 }
 
 // add records that a file is durable.
-func (s *settled) add(info driver.FileInfo) { s.record(info, nil) }
-
-func (s *settled) record(info driver.FileInfo, lost error) {
+func (s *settled) add(info driver.FileInfo) {
 	if info.Version == "" {
 		return
 	}
-	p := maphash.String(s.seed, info.Path)
+	p, version := maphash.String(s.seed, info.Path), maphash.String(s.seed, info.Version)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.files[p]; !known && len(s.files) >= maxSettled {
-		for other := range s.files { // any: the cost is one more sync
-			delete(s.files, other)
+	if _, known := s.versions[p]; !known && len(s.versions) >= maxSettled {
+		for other := range s.versions { // any: the cost is one more sync
+			delete(s.versions, other)
 			break
 		}
 	}
-	s.files[p] = settledFile{maphash.String(s.seed, info.Version), lost}
+	s.versions[p] = version
 }
 
-// find returns what is known of a version of a file, if anything is.
-func (s *settled) find(info driver.FileInfo) (file settledFile, isKnown bool) {
+func (s *settled) has(info driver.FileInfo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	file, isKnown = s.files[maphash.String(s.seed, info.Path)]
-	return file, isKnown && info.Version != "" && file.version == maphash.String(s.seed, info.Version)
+	version, known := s.versions[maphash.String(s.seed, info.Path)]
+	return known && info.Version != "" && version == maphash.String(s.seed, info.Version)
 }
 
 // sync makes a file durable, with its name, whoever stored it.
 func (s *settled) sync(ctx context.Context, d driver.Driver, p string) error {
 	info, err := d.Stat(ctx, p)
-	if err != nil {
+	if err != nil || s.has(info) {
 		return err
 	}
-	if file, isKnown := s.find(info); isKnown {
-		return file.lost
+	if err := driver.Sync(ctx, d, p); err != nil {
+		return err
 	}
-	if err = driver.Sync(ctx, d, p); err == nil || isOfDisk(err) {
-		s.record(info, err)
-	}
-	return err
-}
-
-// isOfDisk reports an error with which a disk does not take what was written.
-func isOfDisk(err error) bool {
-	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	s.add(info)
+	return nil
 }
 
 // settleLink makes a link durable. One that has gone is looked for by who needs

@@ -175,6 +175,9 @@ func (t *tags) remove(ctx context.Context, tag string, want digest.Digest) error
 	}
 	if want != "" {
 		went, _, err := readLink(ctx, t.driver(), currentPath(gone))
+		if err == nil && went != want { // one read may be wrong
+			went, _, err = readLink(ctx, t.driver(), currentPath(gone))
+		}
 		if !errors.Is(err, errNoLink) && (err != nil || went != want) {
 			return errors.Join(err, t.putBack(context.WithoutCancel(ctx), gone, dir, went))
 		}

@@ -63,6 +63,7 @@ type Loop struct {
 	readers atomic.Int32 // changed under mu
 	idle    atomic.Int32 // readers that wait for a request
 	late    *time.Timer
+	monitor monitor
 	running sync.WaitGroup // readers, and the answers that they did not wait for
 
 	mu     sync.Mutex
@@ -82,6 +83,7 @@ func New(conn *fuse.Conn, fs fusefs.FS, isKilled func(tid uint32) bool, log *slo
 	// Stopped, until a reader sets it: it begins readers, which use it.
 	l.late = time.AfterFunc(time.Hour, l.relieve)
 	l.late.Stop()
+	l.monitor.init()
 	return l
 }
 
@@ -96,9 +98,11 @@ func (l *Loop) Serve() error {
 	for range IdleReaders {
 		l.addReader()
 	}
+	l.monitor.start()
 	<-l.over
 	l.late.Stop()
 	l.running.Wait()
+	l.monitor.stop()
 	return l.err
 }
 

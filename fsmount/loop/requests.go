@@ -196,6 +196,8 @@ type call struct {
 
 // answer answers a request, whatever happens.
 func (c *call) answer(ctx context.Context) {
+	c.loop.monitor.begin()
+	defer c.loop.monitor.end()
 	respond, err := c.serve(ctx)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = syscall.EINTR
