@@ -51,7 +51,7 @@ func (c *checker) badNow(ctx context.Context, d digest.Digest) error {
 }
 
 // linkNow is what is the matter with a link by now, and whether there is one;
-// known learns of it. The error is one of looking for what was set aside.
+// known learns of it. The error says that it cannot be read.
 func (c *checker) linkNow(ctx context.Context, set links, d digest.Digest, known linked) (why error, ok bool, err error) {
 	target, why := set.get(ctx, d)
 	if errors.Is(why, errNoLink) {
@@ -72,6 +72,11 @@ func (c *checker) linkNow(ctx context.Context, set links, d digest.Digest, known
 		return nil, false, nil
 	case why == nil:
 		why = c.linkContent(ctx, d, target)
+	case errors.Is(why, ErrCorrupt):
+	case known[d] != nil: // it has been reported
+		return known[d], true, nil
+	default:
+		return nil, false, why
 	}
 	known[d] = why
 	return why, true, ctx.Err()
@@ -87,9 +92,15 @@ func (c *checker) linkContent(ctx context.Context, d, target digest.Digest) erro
 }
 
 // isGone reports whether there is no such link any more.
-func (c *checker) isGone(ctx context.Context, link string) bool {
-	_, _, err := readLink(ctx, c.registry.driver, link)
-	return errors.Is(err, errNoLink)
+func (c *checker) isGone(ctx context.Context, link string) (bool, error) {
+	switch _, _, err := readLink(ctx, c.registry.driver, link); {
+	case errors.Is(err, errNoLink):
+		return true, nil
+	case errors.Is(err, ErrCorrupt):
+		return false, nil
+	default:
+		return false, err
+	}
 }
 
 // value is what a tag names. One that is just being made, or removed, has no
@@ -104,7 +115,9 @@ func (r *repoCheck) value(ctx context.Context, tag entry) (digest.Digest, error)
 		switch {
 		case errors.Is(statErr, driver.ErrNotExist):
 			return "", ErrTagUnknown
-		case statErr != nil, time.Since(info.ModTime) >= linkYoung, !time.Now().Before(deadline):
+		case statErr != nil:
+			return "", statErr
+		case time.Since(info.ModTime) >= linkYoung, !time.Now().Before(deadline):
 			return "", err
 		}
 		if err := pause(ctx, linkPause); err != nil {

@@ -145,9 +145,13 @@ func (c *checker) checkLink(ctx context.Context, set linkSet, d digest.Digest, e
 		}
 	}
 	found[d] = why
-	switch {
-	case why == nil:
-	case c.isGone(ctx, e.path):
+	if why == nil {
+		return ctx.Err()
+	}
+	switch gone, err := c.isGone(ctx, e.path); {
+	case err != nil:
+		return c.unreadable(ctx, e.path, set.repo, d.String(), err)
+	case gone:
 		delete(found, d)
 	case isLost:
 		if c.report(ctx, f, c.putLinkAside(set.links, d, target)) {

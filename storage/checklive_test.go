@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -172,4 +173,33 @@ func (s liveStore) checkBeside(t *testing.T, n int, repair bool, write func(*tes
 	})
 	require.NoError(t, err)
 	return early, late, written
+}
+
+// A tag stays whose manifest, linked among the layers as registry 2.1.0 did it,
+// cannot be read when it is looked at again, or not at all.
+func TestRepairKeepsTagOfUnreadable(t *testing.T) {
+	for name, path := range map[string]func(pushed) string{
+		"Content": func(img pushed) string { return dataPath(img.manifest) },
+		"Link":    func(img pushed) string { return layerLink("app", img.manifest) },
+	} {
+		for from := 1; from <= 4; from++ {
+			t.Run(name+"/"+strconv.Itoa(from), func(t *testing.T) {
+				s := newLiveStore(t)
+				put(t, s.driver, layerLink("app", s.one.manifest), s.one.manifest.String())
+				require.NoError(t, s.driver.Delete(t.Context(), revisionLink("app", s.one.manifest)))
+				requireSound(t, s.driver)
+				before, reads := tree(t, s.driver), 0
+				g := &gate{s.driver, func(op, p string) error {
+					if p == path(s.one) && op != "stat" {
+						if reads++; reads >= from {
+							return syscall.EIO
+						}
+					}
+					return nil
+				}}
+				checkDriver(t, g, storage.CheckOptions{Repair: true})
+				require.Equal(t, before, tree(t, s.driver))
+			})
+		}
+	}
 }

@@ -61,7 +61,13 @@ func (r *repoCheck) checkManifest(ctx context.Context, d digest.Digest, at strin
 			lacks = append(lacks, desc.Digest)
 		}
 	}
-	if len(lacks) > 0 && !r.isGone(ctx, at) {
+	if len(lacks) == 0 {
+		return ctx.Err()
+	}
+	switch gone, err := r.isGone(ctx, at); {
+	case err != nil:
+		return r.unreadable(ctx, at, r.repo.name, d.String(), err)
+	case !gone:
 		fix := r.relink(lacks)
 		if !r.options.Repair && slices.ContainsFunc(lacks, func(d digest.Digest) bool { return r.isLost(ctx, d) }) {
 			fix = nil
@@ -146,8 +152,11 @@ func (r *repoCheck) isOldManifest(ctx context.Context, d digest.Digest) (bool, e
 			return false, err
 		}
 	}
-	if !ok || why != nil {
+	switch {
+	case !ok, isAbsent(why):
 		return false, nil
+	case why != nil:
+		return false, why
 	}
 	_, err := r.repo.manifests().resolveLayer(ctx, d)
 	if isAbsent(err) {

@@ -81,6 +81,9 @@ func (c *checker) checkContents(ctx context.Context, name string, layers, manife
 	hasLayers := layers.isDir()
 	if !hasLayers && !layers.special { // others may have made it since
 		info, err := c.registry.driver.Stat(ctx, layersPath(name))
+		if ignore(err) != nil {
+			return c.unreadable(ctx, layersPath(name), name, "", err)
+		}
 		hasLayers = err == nil && info.IsDir
 	}
 	switch {
