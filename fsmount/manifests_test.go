@@ -33,6 +33,13 @@ func TestManifests(t *testing.T) {
 			r.fails(t, "Bad message", `cp "$1" "$R/_manifests/sha256/$2"`, i.manifest.path, other.manifest.hex)
 			require.Empty(t, r.ok(t, `ls "$R/_manifests/sha256"`))
 		}},
+		{"a manifest is known by one digest", func(t *testing.T, r *repo) {
+			i := r.image(t, "image")
+			r.pushBlobs(t, i.blobs()...)
+			r.fails(t, "Invalid argument", `cp "$1" "$R/_manifests/sha512/$(sha512sum <"$1" | cut -d' ' -f1)"`, i.manifest.path)
+			r.errorsSay(t, "/"+r.name+"/_manifests/sha512/", i.manifest.digest())
+			require.Empty(t, r.ok(t, `ls "$R/_manifests/sha256"; ls "$R/_uploads"`))
+		}},
 		{"missing references are all named and nothing appears", func(t *testing.T, r *repo) {
 			i := r.image(t, "image")
 			r.pushBlobs(t, i.layers[0])

@@ -26,7 +26,7 @@ import (
 func TestModel(t *testing.T) {
 	t.Parallel()
 	o := serveOptions{AllowDelete: true, AttrTimeout: time.Second}
-	o.Store = t.TempDir()
+	o.Store = storagetest.MemoryDir(t)
 	mount := newMount(t, o)
 	agent := newAgent(t, mount.dir)
 	runs := 0

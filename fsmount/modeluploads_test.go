@@ -1,6 +1,7 @@
 package fsmount_test
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ func (m *mountRun) upload(t *rapid.T) (repo, id, file string) {
 		t.Skip("there is none")
 	}
 	// Ids are random, and what is drawn must not depend on them.
-	ids := slices.SortedFunc(maps.Keys(uploads), func(a, b string) int { return len(uploads[a]) - len(uploads[b]) })
+	ids := slices.SortedFunc(maps.Keys(uploads), func(a, b string) int { return bytes.Compare(uploads[a], uploads[b]) })
 	id = ids[rapid.IntRange(0, len(ids)-1).Draw(t, "upload")]
 	return repo, id, m.file(repo, "_uploads", id)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"registryfs/digest"
 	"registryfs/manifest"
@@ -135,10 +136,13 @@ func (f *fileSystem) publishManifest(ctx context.Context, t target, s *staging) 
 	}
 	d := digest.FromBytes(content)
 	options := []storage.PutOption{storage.ForTag(t.tag())}
-	if t.digest != "" {
-		if !digest.Matches(t.digest, content) {
-			return publication{}, fmt.Errorf("%w: it is %s", storage.ErrDigestMismatch, d)
-		}
+	switch {
+	case t.digest == "":
+	case !digest.Matches(t.digest, content):
+		return publication{}, fmt.Errorf("%w: it is %s", storage.ErrDigestMismatch, d)
+	case t.digest != d:
+		return publication{}, refuse(syscall.EINVAL, "a manifest has no other digest than "+d.String())
+	default:
 		options = append(options, storage.AcceptUnsigned())
 	}
 	made := publication{means: aManifest, digest: d}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+	"registryfs/storage/storagetest"
 )
 
 // fileSystems is what the power is cut of, and how each is made in a file. A
@@ -122,7 +123,7 @@ func (s *scene) cut(p *plug, n int, killed bool, dropped string) (died string, e
 	}
 	p.remount()
 	// What looks at it keeps files open, and would keep it mounted.
-	left := memoryDir(t)
+	left := storagetest.MemoryDir(t)
 	require.NoError(t, os.CopyFS(left, os.DirFS(dir)))
 	require.NoError(t, os.RemoveAll(dir))
 	err = s.judge(left, world{ctx: t.Context(), upload: last.Upload}, last.Done)

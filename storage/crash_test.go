@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"registryfs/storage/storagetest"
 )
 
 // fewest is how many points a run must visit to be worth something.
@@ -182,7 +183,7 @@ func (s *scene) outages(t *testing.T, dropped string) []outage {
 func (s *scene) judgeAll(t *testing.T, outages []outage) error {
 	t.Helper()
 	for _, o := range outages {
-		dir := memoryDir(t)
+		dir := storagetest.MemoryDir(t)
 		require.NoError(t, restore(dir, o.files))
 		if err := s.judge(dir, o.world, o.done); err != nil {
 			return fmt.Errorf("%s; %d steps were done: %w", o.what, o.done, err)

@@ -13,6 +13,7 @@ import (
 	"registryfs/digest"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
+	"registryfs/storage/storagetest"
 )
 
 // namings is all that names content which is there already, in a store in which
@@ -48,7 +49,7 @@ var namings = map[string]func(ctx context.Context, app, prod storage.Repository)
 func TestPowerLossOfWhatOthersStored(t *testing.T) {
 	for name, do := range namings {
 		t.Run(name, func(t *testing.T) {
-			dir := memoryDir(t)
+			dir := storagetest.MemoryDir(t)
 			create(t, openDir(t, dir, filedriver.Options{Sys: &hooked{}}))
 			d := newDisk(t, dir)
 			storeUnsynced(t, dir, d)
@@ -111,7 +112,7 @@ func TestWhatIsDurableIsNotSyncedAgain(t *testing.T) {
 
 // What others replace is made durable anew.
 func TestWhatOthersReplaceIsSyncedAgain(t *testing.T) {
-	dir := memoryDir(t)
+	dir := storagetest.MemoryDir(t)
 	create(t, openDir(t, dir, filedriver.Options{Sys: &hooked{}}))
 	d := newDisk(t, dir)
 	repo := repository(t, again(t, openDir(t, dir, filedriver.Options{Sys: d})), "app")
@@ -130,7 +131,7 @@ func TestWhatOthersReplaceIsSyncedAgain(t *testing.T) {
 func requireKept(t *testing.T, d *disk, want hold) {
 	t.Helper()
 	for _, loss := range []string{"names", "zeros"} {
-		left := memoryDir(t)
+		left := storagetest.MemoryDir(t)
 		require.NoError(t, restore(left, d.left(losses[loss])))
 		reg := again(t, openDir(t, left, filedriver.Options{Sys: &hooked{}}))
 		require.NoError(t, want.check(t.Context(), reg), "power lost, leaving %s", loss)

@@ -18,6 +18,7 @@ import (
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
+	"registryfs/storage/storagetest"
 )
 
 // world is a process that works on a store.
@@ -226,7 +227,7 @@ type scene struct {
 // disturbs what is to show after each step.
 func newScene(t *testing.T, op *operation) *scene {
 	t.Helper()
-	s := &scene{op: op, dir: memoryDir(t)}
+	s := &scene{op: op, dir: storagetest.MemoryDir(t)}
 	if op.isFirst {
 		s.seen = append(s.seen, sight{})
 	} else {
@@ -254,22 +255,10 @@ func newScene(t *testing.T, op *operation) *scene {
 	return s
 }
 
-// memoryDir is a new directory on a file system in memory, where there is one:
-// what is durable is only simulated here.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "registryfs-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	return dir
-}
-
 // copy makes a copy of the store.
 func (s *scene) copy(t *testing.T) string {
 	t.Helper()
-	dir := memoryDir(t)
+	dir := storagetest.MemoryDir(t)
 	require.NoError(t, os.CopyFS(dir, os.DirFS(s.dir)))
 	return dir
 }

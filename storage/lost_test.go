@@ -13,6 +13,7 @@ import (
 	"registryfs/digest"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
+	"registryfs/storage/storagetest"
 )
 
 // failOnce lets the first sync of a file fail, as the kernel does: the next
@@ -40,7 +41,7 @@ func TestLostUpload(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sys := failOnce(func(file string) bool { return path.Base(file) == "data" })
-			dir := memoryDir(t)
+			dir := storagetest.MemoryDir(t)
 			repo := repository(t, create(t, openDir(t, dir, filedriver.Options{Sys: sys})), "app")
 			content := noise(100_000)
 			u, err := repo.Blobs().Create(t.Context())
@@ -66,7 +67,7 @@ func TestLostUpload(t *testing.T) {
 // Content that is there and cannot be made durable is replaced by what is
 // pushed.
 func TestLostContent(t *testing.T) {
-	dir, content := memoryDir(t), noise(100_000)
+	dir, content := storagetest.MemoryDir(t), noise(100_000)
 	d := putBlob(t, repository(t, create(t, openDir(t, dir, filedriver.Options{NoSync: true})), "stock"), content)
 	before, err := os.Stat(dir + dataPath(d))
 	require.NoError(t, err)
@@ -88,7 +89,7 @@ func TestUploadThatCannotBegin(t *testing.T) {
 			}
 			return do()
 		}}
-		dir := memoryDir(t)
+		dir := storagetest.MemoryDir(t)
 		repo := repository(t, create(t, openDir(t, dir, filedriver.Options{})), "app")
 		putBlob(t, repo, []byte("one"))
 		repo = repository(t, again(t, openDir(t, dir, filedriver.Options{Sys: sys})), "app")

@@ -14,6 +14,7 @@ import (
 	"registryfs/driver"
 	"registryfs/driver/filedriver"
 	"registryfs/storage"
+	"registryfs/storage/storagetest"
 )
 
 // A registry that heeds no locks may write to an upload while it is committed.
@@ -105,7 +106,7 @@ func TestTwoHeal(t *testing.T) {
 		{"stat", nil}, {"openat", nil}, {"lock", nil}, {"move", storage.ErrInUse}, {"movenew", nil},
 	} {
 		t.Run(test.before, func(t *testing.T) {
-			dir, content := memoryDir(t), noise(100_000)
+			dir, content := storagetest.MemoryDir(t), noise(100_000)
 			d := openDir(t, dir, filedriver.Options{})
 			want := putBlob(t, repository(t, create(t, d), "app"), content)
 			overwrite(t, d, dataPath(want), 5, []byte("rotten"))
