@@ -65,7 +65,7 @@ func (t *tags) move(ctx context.Context, tag string, d digest.Digest) error {
 		if !errors.Is(err, driver.ErrExist) {
 			return err
 		}
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, driver.ErrInvalidPath) { // that is damage, and replaced
 		return err
 	}
 	// The tag is there, so that nobody makes it any more. Before it was, another
@@ -104,7 +104,7 @@ func (t *tags) appear(ctx context.Context, beside, dir string, d digest.Digest) 
 	}
 	// It may be what somebody has begun, and not finished.
 	switch _, statErr := t.driver().Stat(ctx, currentPath(dir)); {
-	case statErr == nil:
+	case statErr == nil, errors.Is(statErr, driver.ErrInvalidPath):
 		return err
 	case !errors.Is(statErr, driver.ErrNotExist):
 		return statErr
