@@ -134,12 +134,34 @@ func (u *upload) check(ctx context.Context, want Descriptor) (digest.Digest, err
 	return canonical, nil
 }
 
-// abandon removes an upload that a disk did not take: the kernel says so once,
-// and the next sync would succeed without the bytes.
+// abandon ends an upload of which a disk did not take all: the kernel says so
+// once, and the next sync would succeed without the bytes. What had been synced
+// before is left for Resume.
 func (u *upload) abandon(ctx context.Context, why error) error {
 	u.ended = true
 	u.hash.stop()
 	ctx = context.WithoutCancel(ctx)
-	err := u.writer.Cancel(ctx)
-	return errors.Join(fmt.Errorf("%w: %w", ErrUploadLost, why), err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id))
+	why = fmt.Errorf("%w: %w", ErrUploadLost, why)
+	if u.durable == 0 {
+		err := u.writer.Cancel(ctx)
+		return errors.Join(why, err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id))
+	}
+	u.writer.Close()
+	if err := u.cut(ctx); err != nil {
+		return errors.Join(why, err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id))
+	}
+	return why
+}
+
+// cut cuts off what is not durable.
+func (u *upload) cut(ctx context.Context) error {
+	w, err := u.repo.registry.driver.Writer(ctx, uploadDataPath(u.repo.name, u.id), true)
+	if err != nil {
+		return err
+	}
+	random, ok := w.(driver.RandomWriter)
+	if !ok {
+		return errors.Join(ErrUnsupported, w.Close())
+	}
+	return errors.Join(random.Truncate(u.durable), w.Close())
 }

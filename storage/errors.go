@@ -40,8 +40,8 @@ var (
 	ErrUploadUnknown = fmt.Errorf("storage: unknown upload: %w", fs.ErrNotExist)
 	// ErrUploadBusy says that another writer has the upload open.
 	ErrUploadBusy = errors.New("storage: upload is being written")
-	// ErrUploadLost says that what was written could not be made durable. The
-	// upload is removed: nobody knows what a disk has of it.
+	// ErrUploadLost says that what was written could not be made durable, and
+	// is gone: nobody knows what a disk has of it.
 	ErrUploadLost = errors.New("storage: upload is lost")
 	// ErrDigestMismatch says that content is not what its digest names.
 	ErrDigestMismatch = errors.New("storage: content does not match its digest")

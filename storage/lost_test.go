@@ -64,6 +64,38 @@ func TestLostUpload(t *testing.T) {
 	}
 }
 
+// What was synced before a disk did not take more can be gone on with.
+func TestLostRestOfUpload(t *testing.T) {
+	content, syncs := noise(100_000), 0
+	sys := &hooked{hook: func(c *sysCall, do func() error) error {
+		if c.op == "sync" && path.Base(c.file.Name()) == "data" {
+			if syncs++; syncs == 2 {
+				return syscall.EIO
+			}
+		}
+		return do()
+	}}
+	repo := repository(t, create(t, openDir(t, storagetest.MemoryDir(t), filedriver.Options{Sys: sys})), "app")
+	u, err := repo.Blobs().Create(t.Context())
+	require.NoError(t, err)
+	_, err = u.Write(content[:60_000])
+	require.NoError(t, err)
+	require.NoError(t, u.Sync(t.Context()))
+	_, err = u.WriteAt([]byte("x"), 50_000)
+	require.NoError(t, err)
+	_, err = u.Write(content[60_000:])
+	require.NoError(t, err)
+	require.ErrorIs(t, u.Close(), storage.ErrUploadLost)
+
+	u, err = repo.Blobs().Resume(t.Context(), u.ID())
+	require.NoError(t, err)
+	require.EqualValues(t, 50_000, u.Size())
+	_, err = u.Write(content[50_000:])
+	require.NoError(t, err)
+	_, err = u.Commit(t.Context(), storage.Descriptor{Digest: digest.FromBytes(content)})
+	require.NoError(t, err)
+}
+
 // Content that is there and cannot be made durable is replaced by what is
 // pushed.
 func TestLostContent(t *testing.T) {

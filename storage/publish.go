@@ -52,8 +52,11 @@ func (b *blobs) publish(ctx context.Context, src staged, d digest.Digest) error 
 // driver.ErrExist or [ErrInUse].
 func (b *blobs) publishOnce(ctx context.Context, src staged, d digest.Digest) error {
 	there, err := b.driver.Stat(ctx, blobPath(d))
-	if errors.Is(err, driver.ErrNotExist) {
+	switch {
+	case errors.Is(err, driver.ErrNotExist):
 		return b.move(ctx, driver.MoveNew, src, d)
+	case err != nil && !errors.Is(err, driver.ErrInvalidPath):
+		return err
 	}
 	old, err := b.open(ctx, d)
 	switch {

@@ -195,7 +195,8 @@ type Upload interface {
 	Truncate(size int64) error
 
 	// Sync makes the bytes so far durable; it publishes nothing. Where that
-	// fails the upload is removed, here and in Commit and Close: [ErrUploadLost].
+	// fails, here and in Commit and Close, the upload is ended, and only what
+	// was synced before is left for Resume: [ErrUploadLost].
 	Sync(ctx context.Context) error
 
 	// Digest is the canonical digest of the bytes so far. It costs a pass

@@ -24,12 +24,13 @@ type upload struct {
 	isNamed bool // durably
 	link    Link // what Commit made
 
-	mu    sync.Mutex
-	size  int64
-	pos   int64 // where Write goes on, or atEnd
-	hash  runningDigest
-	ended bool
-	err   error // of an I/O failure, which is final
+	mu      sync.Mutex
+	size    int64
+	durable int64 // bytes from the start that a disk has
+	pos     int64 // where Write goes on, or atEnd
+	hash    runningDigest
+	ended   bool
+	err     error // of an I/O failure, which is final
 }
 
 var _ Upload = (*upload)(nil)
@@ -121,6 +122,7 @@ func (u *upload) writeAt(p []byte, off int64) (int, error) {
 		}
 		write = func(p []byte) (int, error) { return random.WriteAt(p, off) }
 	}
+	u.durable = min(u.durable, off)
 	n, err := write(p)
 	if n > 0 {
 		u.hash.wrote(p[:n], off)
@@ -161,7 +163,7 @@ func (u *upload) Truncate(size int64) error {
 	if err := random.Truncate(size); err != nil {
 		return u.failed(err)
 	}
-	u.size = size
+	u.size, u.durable = size, min(u.durable, size)
 	u.hash.truncated(size)
 	return nil
 }
@@ -179,6 +181,7 @@ func (u *upload) Sync(ctx context.Context) error {
 	if err := u.failed(random.Sync()); err != nil {
 		return u.repo.fail("sync", u.id, u.abandon(ctx, err))
 	}
+	u.durable = u.size
 	return u.failed(u.syncNames(ctx))
 }
 
