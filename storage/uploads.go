@@ -71,8 +71,8 @@ func resumeUpload(ctx context.Context, repo *repository, set links, id string) (
 	if err == nil {
 		err = repo.dropStates(ctx, id)
 	}
-	if random, ok := w.(driver.RandomWriter); ok && err == nil && random.Sync() == nil {
-		u.durable = u.size
+	if random, ok := w.(driver.RandomWriter); ok && err == nil {
+		err, u.durable = random.Sync(), u.size
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
