@@ -396,7 +396,7 @@ func readFull(fd int, p []byte, off int64) (int, error) {
 type preader int
 
 func (fd preader) ReadAt(p []byte, off int64) (int, error) {
-	n, err := unix.Pread(int(fd), p, off)
+	n, err := again(func() (int, error) { return unix.Pread(int(fd), p, off) })
 	if err == nil && n == 0 && len(p) > 0 {
 		err = io.EOF
 	}

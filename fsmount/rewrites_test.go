@@ -121,7 +121,7 @@ func (r *rewriter) readOnly() error {
 		if err := errors.Join(err, same(got[:n], content)); err != nil {
 			return err
 		}
-		n, err = unix.Pread(fd, got, int64(len(content)-5))
+		n, err = preader(fd).ReadAt(got, int64(len(content)-5))
 		return errors.Join(err, same(got[:n], content[len(content)-5:]))
 	})
 	err = errors.Join(err, r.with("_blobs/read", unix.O_WRONLY, unix.Fsync))
