@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 )
 
 var (
@@ -39,11 +38,7 @@ type PathError struct {
 }
 
 func (e *PathError) Error() string {
-	path := e.Path
-	if !ValidPath(path) && path != "/" {
-		path = strconv.Quote(path)
-	}
-	return fmt.Sprintf("%s: %s %s: %v", e.Driver, e.Op, path, e.Err)
+	return fmt.Sprintf("%s: %s %s: %v", e.Driver, e.Op, ShownPath(e.Path), e.Err)
 }
 
 func (e *PathError) Unwrap() error { return e.Err }

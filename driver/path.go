@@ -1,6 +1,9 @@
 package driver
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 const (
 	// MaxPath is the length in bytes of the longest path a driver accepts.
@@ -36,4 +39,13 @@ func validName(s string) bool {
 		}
 	}
 	return true
+}
+
+// ShownPath is a path in a line of text: others may have given names with
+// anything in them, and those are quoted as a string of Go.
+func ShownPath(path string) string {
+	if ValidPath(path) || path == "/" {
+		return path
+	}
+	return strconv.Quote(path)
 }

@@ -221,6 +221,14 @@ func keepLink(ctx context.Context, repo storage.Repository, v view, d digest.Dig
 	return repo.Blobs().Keep(ctx, d)
 }
 
+// retractLink takes back a link that was made in a view.
+func retractLink(ctx context.Context, repo storage.Repository, v view, made storage.Link) error {
+	if v == viewManifests {
+		return repo.Manifests().Retract(ctx, made)
+	}
+	return repo.Blobs().Retract(ctx, made)
+}
+
 // copyContent stores content of one view in another.
 func (f *fileSystem) copyContent(ctx context.Context, to storage.Repository, into view, from source) error {
 	blob, err := f.openContent(ctx, from.repo, from.digest)

@@ -94,11 +94,7 @@ func (f *fileSystem) removeLeft(ctx context.Context, repo storage.Repository, le
 	for isLess := true; isLess; {
 		isLess = false
 		for i := len(left) - 1; i >= 0; i-- {
-			retract := repo.Blobs().Retract
-			if left[i].view == viewManifests {
-				retract = repo.Manifests().Retract
-			}
-			isGone, err := isRemoved(retract(ctx, left[i].link))
+			isGone, err := isRemoved(retractLink(ctx, repo, left[i].view, left[i].link))
 			if err != nil {
 				return err
 			}

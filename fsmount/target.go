@@ -169,12 +169,11 @@ func (f *fileSystem) retract(ctx context.Context, repo storage.Repository, made 
 	if !made.link.IsNew {
 		return
 	}
-	var err error
+	v := viewManifests
 	if made.means == aBlob {
-		err = repo.Blobs().Retract(ctx, made.link)
-	} else {
-		err = repo.Manifests().Retract(ctx, made.link)
+		v = viewBlobs
 	}
+	err := retractLink(ctx, repo, v, made.link)
 	if err != nil && !errors.Is(err, storage.ErrReferenced) {
 		f.log.Warn("cannot take back what a file was before", "repository", repo.Name(), "digest", made.digest, "error", err)
 	}

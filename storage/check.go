@@ -85,8 +85,8 @@ type Checker interface {
 	// found, not an error: an error says that the check did not come to its
 	// end. Memory is bounded by the number of blobs, not by their size.
 	// What others put there or remove meanwhile is no damage and may be left
-	// out, and a repair wants to be the only writer. Errors: [ErrReadOnly] and [ErrInUse] for a
-	// repair.
+	// out, and a repair wants to be the only writer. Errors: [ErrReadOnly] and
+	// [ErrInUse] for a repair.
 	//
 	// No damage are: digests that a tag once had, subjects and children of
 	// indexes that are not there, foreign layers, manifests without a tag,

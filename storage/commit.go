@@ -142,15 +142,16 @@ func (u *upload) abandon(ctx context.Context, why error) error {
 	u.hash.stop()
 	ctx = context.WithoutCancel(ctx)
 	why = fmt.Errorf("%w: %w", ErrUploadLost, why)
+	var err error
 	if u.durable == 0 {
-		err := u.writer.Cancel(ctx)
-		return errors.Join(why, err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id))
+		err = u.writer.Cancel(ctx)
+	} else {
+		u.writer.Close()
+		if err = u.cut(ctx); err == nil {
+			return why
+		}
 	}
-	u.writer.Close()
-	if err := u.cut(ctx); err != nil {
-		return errors.Join(why, err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id))
-	}
-	return why
+	return errors.Join(why, err, u.repo.discardUpload(ctx, u.repo.registry.driver, u.id))
 }
 
 // cut cuts off what is not durable.

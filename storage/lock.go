@@ -31,6 +31,7 @@ const (
 	lockPause = 5 * time.Millisecond
 )
 
+// lock is lockDir in the store.
 func (r *registry) lock(ctx context.Context, dir string, shared bool) (io.Closer, error) {
 	return lockDir(ctx, r.driver, dir, shared)
 }

@@ -111,7 +111,7 @@ func (m *manifests) needs(ctx context.Context, d digest.Digest, parsed manifest.
 
 // addNeed adds the link of d, if there is one.
 func addNeed(ctx context.Context, found *[]need, set links, d digest.Digest) error {
-	if _, err := digest.Parse(d.String()); err != nil {
+	if !isDigest(d) {
 		return nil
 	}
 	canonical, err := set.get(ctx, d)

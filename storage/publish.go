@@ -73,18 +73,13 @@ func (b *blobs) publishOnce(ctx context.Context, src staged, d digest.Digest) er
 		// It may be good: it is not for the quarantine.
 		return b.move(ctx, replace, src, d)
 	case errors.Is(err, ErrCorrupt), errors.Is(err, syscall.EIO):
-		return b.heal(ctx, src, d, there, err)
+		return b.setAside(ctx, d, there, err, func() error { return b.move(ctx, driver.MoveNew, src, d) })
 	}
 	return err
 }
 
 func replace(ctx context.Context, d driver.Driver, src, dst string) error {
 	return d.Move(ctx, src, dst)
-}
-
-// heal puts aside what was found at the place of d's content, and src there.
-func (b *blobs) heal(ctx context.Context, src staged, d digest.Digest, found driver.FileInfo, why error) error {
-	return b.setAside(ctx, d, found, why, func() error { return b.move(ctx, driver.MoveNew, src, d) })
 }
 
 // setAside puts what was found at the place of d's content in the quarantine,

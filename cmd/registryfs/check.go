@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"registryfs/driver"
 	"registryfs/storage"
 )
 
@@ -121,7 +122,7 @@ func printFinding(w io.Writer, f storage.Finding, asJSON bool) error {
 	if f.Remedy != "" {
 		why += "; " + f.Remedy
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Kind, state, shownPath(f.Path), oneLine(errors.New(why)))
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Kind, state, driver.ShownPath(f.Path), oneLine(errors.New(why)))
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"registryfs/driver"
 	"registryfs/storage"
 )
 
@@ -169,7 +170,7 @@ func (r *gcReport) add(it storage.Collected) {
 	}
 	if it.Err != nil {
 		line.Reason = oneLine(it.Err)
-		fmt.Fprintf(r.stderr, "registryfs: cannot read %s: %s\n", shownPath(line.Path), line.Reason)
+		fmt.Fprintf(r.stderr, "registryfs: cannot read %s: %s\n", driver.ShownPath(line.Path), line.Reason)
 	}
 	switch name := line.Digest; {
 	case r.asJSON:

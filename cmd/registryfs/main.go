@@ -22,12 +22,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"registryfs/driver"
 )
 
 // Exit statuses.
@@ -80,15 +77,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDamage
 	}
 	return exitFailed
-}
-
-// shownPath is a path of a store in a line of text: others may have given names
-// with anything in them.
-func shownPath(p string) string {
-	if driver.ValidPath(p) {
-		return p
-	}
-	return strconv.Quote(p)
 }
 
 // oneLine is an error's text without the line breaks that libraries put there.
