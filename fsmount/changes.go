@@ -166,6 +166,11 @@ func (t watchedTags) Untag(ctx context.Context, tag string) error {
 	return t.TagStore.Untag(ctx, tag)
 }
 
+func (t watchedTags) Replace(ctx context.Context, tag string, old, d digest.Digest) error {
+	defer t.repo.note()
+	return t.TagStore.Replace(ctx, tag, old, d)
+}
+
 func (t watchedTags) Rename(ctx context.Context, from, to string) error {
 	defer t.repo.note()
 	return t.TagStore.Rename(ctx, from, to)

@@ -84,34 +84,28 @@ func (f *fileSystem) checkChanges(ctx context.Context, repo storage.Repository, 
 }
 
 // setTags changes tags. Where one cannot be changed, those before it are as
-// they were again, so far as that is possible.
+// they were again, so far as that is possible and others have not moved them.
 func setTags(ctx context.Context, repo storage.Repository, changes layoutChanges, current map[string]digest.Digest) error {
-	var done []string
+	var undo []func() error
+	fail := func(err error) error {
+		for _, u := range undo {
+			err = errors.Join(err, u())
+		}
+		return err
+	}
 	for _, e := range changes.set {
 		if err := repo.Tags().Tag(ctx, e.Tag, e.Digest); err != nil {
-			return errors.Join(err, restoreTags(ctx, repo, done, current))
+			return fail(err)
 		}
-		done = append(done, e.Tag)
+		undo = append(undo, func() error { return repo.Tags().Replace(ctx, e.Tag, e.Digest, current[e.Tag]) })
 	}
 	for _, tag := range changes.remove {
 		if err := repo.Tags().Untag(ctx, tag); err != nil && !errors.Is(err, storage.ErrTagUnknown) {
-			return errors.Join(err, restoreTags(ctx, repo, done, current))
+			return fail(err)
 		}
-		done = append(done, tag)
+		undo = append(undo, func() error { return repo.Tags().Replace(ctx, tag, "", current[tag]) })
 	}
 	return nil
-}
-
-func restoreTags(ctx context.Context, repo storage.Repository, tags []string, were map[string]digest.Digest) error {
-	var errs []error
-	for _, tag := range tags {
-		if d, existed := were[tag]; existed {
-			errs = append(errs, repo.Tags().Tag(ctx, tag, d))
-		} else {
-			errs = append(errs, repo.Tags().Untag(ctx, tag))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // maxLayoutDepth bounds the nesting of indexes in a layout.

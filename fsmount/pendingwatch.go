@@ -79,6 +79,17 @@ func (t awaitingTags) Untag(ctx context.Context, tag string) error {
 	return err
 }
 
+// Replace ends no wait but that of a tag that is removed: what waits was begun
+// since the tag was as it is to be again.
+func (t awaitingTags) Replace(ctx context.Context, tag string, old, d digest.Digest) error {
+	defer t.pending.turn(t.repo, tag)()
+	err := t.TagStore.Replace(ctx, tag, old, d)
+	if err == nil && d == "" {
+		t.end(tag)
+	}
+	return err
+}
+
 func (t awaitingTags) Rename(ctx context.Context, from, to string) error {
 	defer t.pending.turn(t.repo, from, to)()
 	err := t.TagStore.Rename(ctx, from, to)

@@ -116,7 +116,8 @@ func (f *fileSystem) renameTag(ctx context.Context, p place, name string, to pla
 	if _, err := f.setContent(ctx, to, newName, source{p.repo, viewManifests, tag.Digest}); err != nil {
 		return err
 	}
-	return repo.Tags().Untag(ctx, name)
+	// Where it has been moved meanwhile, that came after.
+	return repo.Tags().Replace(ctx, name, tag.Digest, "")
 }
 
 // renameFile gives a file another name, and publishes it where that name means

@@ -222,6 +222,18 @@ func couples() []*couple {
 			},
 		},
 		{
+			name:  "remove a tag that is moved, if it is what it was",
+			given: twoImages("v1"),
+			one: func(ctx context.Context, p process) error {
+				return p.app.Tags().Replace(ctx, "v1", imageDigest("one"), "")
+			},
+			two: retag("v1", "two"),
+			holds: func(t *testing.T, repo storage.Repository, one, two error) {
+				require.NoError(t, errors.Join(one, two))
+				require.Equal(t, imageDigest("two"), tagged(t, repo, "v1"))
+			},
+		},
+		{
 			name:  "delete a manifest whose tag is moved",
 			given: twoImages("v1", "latest"),
 			one:   deleteManifest("one"),

@@ -312,6 +312,12 @@ type TagStore interface {
 	// Untag removes a tag and nothing else.
 	Untag(ctx context.Context, tag string) error
 
+	// Replace makes a tag that names old name d or, where d is empty, removes
+	// it; where old is empty, it makes one that is not there. A tag that names
+	// anything else has been moved meanwhile: it stays, and that is no error.
+	// Other errors are those of Tag and Untag.
+	Replace(ctx context.Context, tag string, old, d digest.Digest) error
+
 	// Rename moves a tag, replacing another of the new name. Readers of this
 	// registry see one step.
 	Rename(ctx context.Context, from, to string) error

@@ -143,6 +143,44 @@ func (t *tags) recall(ctx context.Context, dir string, d digest.Digest) error {
 	return index.put(ctx, d, d)
 }
 
+func (t *tags) Replace(ctx context.Context, tag string, old, d digest.Digest) error {
+	return t.repo.fail("replace tag", tag, t.replace(ctx, tag, old, d))
+}
+
+func (t *tags) replace(ctx context.Context, tag string, old, d digest.Digest) error {
+	if err := t.repo.registry.writable(); err != nil {
+		return err
+	}
+	refs := t.repo.registry.refsLock(t.repo.name)
+	refs.RLock()
+	defer refs.RUnlock()
+	var needs []need
+	if d != "" {
+		var err error
+		if needs, err = t.check(ctx, tag, d); err != nil {
+			return err
+		}
+	}
+	lock := t.repo.registry.tagLock(t.repo.name)
+	lock.Lock()
+	defer lock.Unlock()
+	value, err := t.get(ctx, tag)
+	if err != nil && !errors.Is(err, ErrTagUnknown) || value.Digest != old || old == d {
+		return ignoreUnknownTag(err)
+	}
+	if d != "" {
+		return t.set(ctx, tag, d, needs)
+	}
+	return ignoreUnknownTag(t.remove(ctx, tag, old))
+}
+
+func ignoreUnknownTag(err error) error {
+	if errors.Is(err, ErrTagUnknown) {
+		return nil
+	}
+	return err
+}
+
 func (t *tags) Untag(ctx context.Context, tag string) error {
 	if err := t.repo.registry.writable(); err != nil {
 		return t.repo.fail("untag", tag, err)
@@ -231,10 +269,8 @@ func (t *tags) rename(ctx context.Context, from, to string) error {
 	if err := t.set(ctx, to, value.Digest, needs); err != nil {
 		return err
 	}
-	if err := t.remove(ctx, from, value.Digest); !errors.Is(err, ErrTagUnknown) {
-		return err
-	}
-	return nil // another process has taken it away since
+	// Another process may have taken it away since.
+	return ignoreUnknownTag(t.remove(ctx, from, value.Digest))
 }
 
 // movable refuses to change a tag that must stay as it is.

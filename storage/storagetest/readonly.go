@@ -28,6 +28,7 @@ func testReadOnly(s *suite) {
 			"Retract manifest": repo.Manifests().Retract(ctx, storage.Link{Digest: absent, Version: "x", IsNew: true}),
 			"Tag":              repo.Tags().Tag(ctx, "v1", absent),
 			"Untag":            repo.Tags().Untag(ctx, "v1"),
+			"Replace":          repo.Tags().Replace(ctx, "v1", "", absent),
 			"Rename":           repo.Tags().Rename(ctx, "v1", "v2"),
 		} {
 			require.ErrorIs(t, err, storage.ErrReadOnly, op)
@@ -83,6 +84,7 @@ func testContext(s *suite) {
 			"Tags.Get":            second(repo.Tags().Get(ctx, "v1")),
 			"Tags.Tag":            repo.Tags().Tag(ctx, "v2", img.digest),
 			"Tags.Untag":          repo.Tags().Untag(ctx, "v1"),
+			"Tags.Replace":        repo.Tags().Replace(ctx, "v1", img.digest, ""),
 			"Tags.Rename":         repo.Tags().Rename(ctx, "v1", "v2"),
 			"Tags.Lookup":         second(repo.Tags().Lookup(ctx, img.digest)),
 			"Tags.History":        second(repo.Tags().History(ctx, "v1")),

@@ -85,6 +85,31 @@ func testTags(s *suite) {
 		}
 	})
 
+	s.test("Replace", func(t *testing.T, reg storage.Registry) {
+		repo := repository(t, reg, "app")
+		one, two := pushImage(t, repo, "one"), pushImage(t, repo, "two")
+		replace := func(old, d digest.Digest) {
+			require.NoError(t, repo.Tags().Replace(t.Context(), "v1", old, d))
+		}
+		replace(one.digest, two.digest)
+		replace(one.digest, "")
+		replace("", "")
+		requireNoTag(t, repo, "v1")
+		replace("", one.digest)
+		requireTag(t, repo, "v1", one.digest)
+		for _, old := range []digest.Digest{"", two.digest, absent} {
+			replace(old, two.digest)
+			replace(old, "")
+			requireTag(t, repo, "v1", one.digest)
+		}
+		replace(one.digest, two.digest)
+		requireTag(t, repo, "v1", two.digest)
+		require.ErrorIs(t, repo.Tags().Replace(t.Context(), "v1", two.digest, absent), storage.ErrManifestUnknown)
+		requireTag(t, repo, "v1", two.digest)
+		replace(two.digest, "")
+		requireNoTag(t, repo, "v1")
+	})
+
 	s.test("Rename", func(t *testing.T, reg storage.Registry) {
 		repo := repository(t, reg, "app")
 		one, two := pushImage(t, repo, "one"), pushImage(t, repo, "two")
@@ -173,6 +198,8 @@ func testTags(s *suite) {
 			for op, err := range map[string]error{
 				"Tag":         repo.Tags().Tag(t.Context(), tag, img.digest),
 				"Untag":       repo.Tags().Untag(t.Context(), tag),
+				"Replace":     repo.Tags().Replace(t.Context(), tag, "", img.digest),
+				"Remove":      repo.Tags().Replace(t.Context(), tag, img.digest, ""),
 				"Rename to":   repo.Tags().Rename(t.Context(), "v1", tag),
 				"Rename from": repo.Tags().Rename(t.Context(), tag, "v1"),
 				"Get":         second(repo.Tags().Get(t.Context(), tag)),
@@ -223,6 +250,8 @@ func testTags(s *suite) {
 		require.NoError(t, repo.Tags().Tag(t.Context(), "v2", two.digest))
 		require.ErrorIs(t, repo.Tags().Tag(t.Context(), "v1", two.digest), storage.ErrTagImmutable)
 		require.ErrorIs(t, repo.Tags().Untag(t.Context(), "v1"), storage.ErrTagImmutable)
+		require.ErrorIs(t, repo.Tags().Replace(t.Context(), "v1", one.digest, two.digest), storage.ErrTagImmutable)
+		require.ErrorIs(t, repo.Tags().Replace(t.Context(), "v1", one.digest, ""), storage.ErrTagImmutable)
 		require.ErrorIs(t, repo.Tags().Rename(t.Context(), "v1", "v3"), storage.ErrTagImmutable)
 		require.ErrorIs(t, repo.Tags().Rename(t.Context(), "v1", "v2"), storage.ErrTagImmutable)
 		require.ErrorIs(t, repo.Tags().Untag(t.Context(), "v3"), storage.ErrTagUnknown)
