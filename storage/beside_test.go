@@ -121,7 +121,7 @@ func requireWhole(t *testing.T, d driver.Driver) {
 func (c *couple) each(t *testing.T) {
 	count, step, stride := 0, 1, 1
 	if testing.Short() {
-		step, stride = 2, 3
+		step, stride = 3, 5
 	}
 	other := *c
 	other.one, other.two = c.two, c.one

@@ -70,7 +70,7 @@ func TestCheckBesideAWriter(t *testing.T) {
 	} {
 		step := 1
 		if testing.Short() {
-			step = 4
+			step = 8
 		}
 		for _, repair := range []bool{false, true} {
 			t.Run(name+"/"+strconv.FormatBool(repair), func(t *testing.T) {

@@ -17,11 +17,15 @@ import (
 // fewest is how many points a run must visit to be worth something.
 const fewest = 400
 
+// shortStride has no factor in common with the number of the errnos that calls
+// fail with in turn.
+const shortStride = 7
+
 // stride is the distance between the calls at which something happens: 1, so
 // that it happens at all of them, but in a short run.
 func stride() int {
 	if testing.Short() {
-		return 4
+		return shortStride
 	}
 	return 1
 }

@@ -299,7 +299,7 @@ func (i *interleaving) collection(ctx context.Context, k int) (turns *int, resum
 func TestCollectOnlineInterleaved(t *testing.T) {
 	stride, step, before := 7, 1, 2
 	if testing.Short() {
-		stride, step, before = 4, 11, 1
+		stride, step, before = 6, 17, 1
 	}
 	for _, u := range uses() {
 		t.Run(u.name, func(t *testing.T) {

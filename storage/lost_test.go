@@ -111,6 +111,25 @@ func TestLostContent(t *testing.T) {
 	require.False(t, os.SameFile(before, after), "it is as it was")
 }
 
+// Nothing is left of a tag that cannot be written.
+func TestTagThatCannotBeWritten(t *testing.T) {
+	for _, op := range []string{"write", "sync"} {
+		sys := &hooked{hook: func(c *sysCall, do func() error) error {
+			if c.op == op && strings.Contains(c.file.Name(), "registryfs/staging") {
+				return syscall.ENOSPC
+			}
+			return do()
+		}}
+		dir := storagetest.MemoryDir(t)
+		img := push(t, repository(t, create(t, openDir(t, dir, filedriver.Options{})), "app"), "one", "")
+		repo := repository(t, again(t, openDir(t, dir, filedriver.Options{Sys: sys})), "app")
+		require.ErrorIs(t, repo.Tags().Tag(t.Context(), "v1", img.manifest), syscall.ENOSPC, op)
+		left, err := os.ReadDir(filepath.Join(dir, "registryfs/staging"))
+		require.NoError(t, err)
+		require.Empty(t, left, op)
+	}
+}
+
 // Nothing is left of an upload that cannot begin.
 func TestUploadThatCannotBegin(t *testing.T) {
 	for at := 1; ; at++ {

@@ -84,6 +84,8 @@ func (t *tags) move(ctx context.Context, tag string, d digest.Digest) error {
 func (t *tags) make(ctx context.Context, dir string, d digest.Digest) error {
 	staging := path.Join(layoutStaging, uuid.NewString())
 	if err := t.write(ctx, staging, d); err != nil {
+		// What there was no room for takes none.
+		_ = driver.Unsynced(t.driver()).Delete(context.WithoutCancel(ctx), staging)
 		return err
 	}
 	err := t.appear(ctx, staging, dir, d)
