@@ -102,14 +102,17 @@ func (hs *handles) opening(node fusefs.Node, tid uint32) *writeHandle {
 	return nil
 }
 
-// sync makes what was written to a node durable, through whichever handle.
+// sync makes what was written to a node durable, through whichever handle. What
+// has ended has been published, kept or dropped.
 func (hs *handles) sync(ctx context.Context, node fusefs.Node) error {
 	hs.mu.Lock()
 	open := hs.byNode[node]
 	hs.mu.Unlock()
 	var errs []error
 	for _, h := range open {
-		errs = append(errs, h.bytes.sync(ctx))
+		if err := h.bytes.sync(ctx); err != nil && errnoOf(err) != errClosing {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -54,6 +54,7 @@ var (
 	_ fusefs.HandleFlusher  = (*writeHandle)(nil)
 	_ fusefs.HandleReleaser = (*writeHandle)(nil)
 	_ loop.HandleSetattrer  = (*writeHandle)(nil)
+	_ loop.HandleFsyncer    = (*writeHandle)(nil)
 )
 
 // newWriteHandle begins a handle on a node whose bytes are to become t.
@@ -161,6 +162,12 @@ func (h *writeHandle) Setattr(ctx context.Context, req *fuse.SetattrRequest, res
 		return err
 	}
 	return h.fs.fail(&req.Header, "truncate", h.target().path(), h.bytes.truncate(ctx, int64(req.Size)))
+}
+
+// Fsync makes durable what is written through this handle. Others of the node
+// may have bytes of their own, which their owners see to.
+func (h *writeHandle) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
+	return h.fs.fail(&req.Header, "fsync", h.target().path(), h.bytes.sync(ctx))
 }
 
 // changes takes note that the bytes are about to change: the last verdict is

@@ -37,10 +37,7 @@ func (c *call) ask(ctx context.Context) (respond func(), err error) {
 	case *fuse.ReleaseRequest:
 		return r.Respond, c.release(ctx, r)
 	case *fuse.FsyncRequest:
-		if n, ok := c.node.Node.(fusefs.NodeFsyncer); ok {
-			return r.Respond, n.Fsync(ctx, r)
-		}
-		return nil, syscall.EIO
+		return r.Respond, c.fsync(ctx, r)
 
 	case *fuse.CreateRequest:
 		return c.create(ctx, r)

@@ -26,6 +26,8 @@ func handleOf(req fuse.Request) (fuse.HandleID, bool) {
 		return r.Handle, true
 	case *fuse.ReleaseRequest:
 		return r.Handle, true
+	case *fuse.FsyncRequest:
+		return r.Handle, true
 	case *fuse.SetattrRequest:
 		return r.Handle, r.Valid.Handle()
 	}
@@ -107,6 +109,21 @@ func (c *call) write(ctx context.Context, r *fuse.WriteRequest) (func(), error) 
 	s := &fuse.WriteResponse{}
 	err := h.Write(ctx, r, s)
 	return func() { r.Respond(s) }, err
+}
+
+// HandleFsyncer is a handle that is asked in place of its node for FSYNC.
+type HandleFsyncer interface {
+	fusefs.NodeFsyncer
+}
+
+func (c *call) fsync(ctx context.Context, r *fuse.FsyncRequest) error {
+	if h, ok := c.handle.Handle.(HandleFsyncer); ok {
+		return h.Fsync(ctx, r)
+	}
+	if n, ok := c.node.Node.(fusefs.NodeFsyncer); ok {
+		return n.Fsync(ctx, r)
+	}
+	return syscall.EIO
 }
 
 // release ends a handle, whatever it says.

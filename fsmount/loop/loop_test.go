@@ -193,6 +193,31 @@ func TestLongReads(t *testing.T) {
 	}
 }
 
+// syncedHandle is a file that is open.
+type syncedHandle struct{ synced int }
+
+func (h *syncedHandle) Fsync(context.Context, *fuse.FsyncRequest) error { h.synced++; return nil }
+
+// FSYNC is for what was written through one handle.
+func TestFsyncIsForTheHandle(t *testing.T) {
+	var h syncedHandle
+	id, ok := handleOf(&fuse.FsyncRequest{Handle: 7})
+	require.True(t, ok)
+	require.EqualValues(t, 7, id)
+	c := call{node: &node{Node: &openNode{}}, handle: &handle{Handle: &h}}
+	require.NoError(t, c.fsync(t.Context(), &fuse.FsyncRequest{}))
+	require.Equal(t, 1, h.synced)
+	c.handle.Handle = struct{}{}
+	require.Equal(t, syscall.EIO, c.fsync(t.Context(), &fuse.FsyncRequest{}))
+	c.node.Node = &refusing{}
+	require.Equal(t, syscall.EPERM, c.fsync(t.Context(), &fuse.FsyncRequest{}))
+}
+
+// refusing is a node that syncs nothing.
+type refusing struct{ testNode }
+
+func (refusing) Fsync(context.Context, *fuse.FsyncRequest) error { return syscall.EPERM }
+
 // testDir is a directory of so many names.
 type testDir struct {
 	testNode
