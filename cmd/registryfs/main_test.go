@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,6 +42,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if signal.Ignored(os.Interrupt) {
+		// As in what a shell starts in the background; the programs of tests
+		// are to be interrupted as usual.
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	}
 	status, err := build(m.Run)
 	if err != nil {
