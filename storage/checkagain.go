@@ -16,6 +16,13 @@ import (
 // looked at again, later than what names it was read, and then that is: nothing
 // is reported for what has come, or for what is not named any more.
 
+// errMoved says that a tag has another value than when it was looked at first.
+var errMoved = errors.New("storage: the tag has moved")
+
+// moveTries bounds how often a tag is looked at that others keep moving: what
+// they move it to, they have looked at.
+const moveTries = 4
+
 // badContent is what is the matter with content.
 type badContent struct {
 	why     error
@@ -108,6 +115,9 @@ func (c *checker) isGone(ctx context.Context, link string) (bool, error) {
 func (r *repoCheck) value(ctx context.Context, tag entry) (digest.Digest, error) {
 	for deadline := time.Now().Add(linkWait); ; {
 		d, _, err := readLink(ctx, r.registry.driver, currentPath(tag.path))
+		if errors.Is(err, ErrCorrupt) { // one read may be wrong
+			d, _, err = readLink(ctx, r.registry.driver, currentPath(tag.path))
+		}
 		if !errors.Is(err, errNoLink) {
 			return d, err
 		}
@@ -127,7 +137,7 @@ func (r *repoCheck) value(ctx context.Context, tag entry) (digest.Digest, error)
 }
 
 // dangles reports a tag that names a manifest which is not there or is bad,
-// unless it has another value by now.
+// unless it has another value by now, which is [errMoved].
 func (r *repoCheck) dangles(ctx context.Context, tag entry, d digest.Digest, f Finding, fix func(context.Context) (string, error)) error {
 	switch again, err := r.value(ctx, tag); {
 	case ctx.Err() != nil:
@@ -135,7 +145,9 @@ func (r *repoCheck) dangles(ctx context.Context, tag entry, d digest.Digest, f F
 	case err == nil && again == d:
 		f.Kind = FindingDangling
 		r.report(ctx, f, fix)
-	case err != nil && !errors.Is(err, errNoLink) && !errors.Is(err, ErrTagUnknown) && !errors.Is(err, ErrCorrupt):
+	case err == nil, errors.Is(err, ErrCorrupt):
+		return errMoved
+	case !errors.Is(err, errNoLink) && !errors.Is(err, ErrTagUnknown):
 		return r.unreadable(ctx, f.Path, r.repo.name, tag.name, err)
 	}
 	return ctx.Err()

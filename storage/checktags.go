@@ -62,7 +62,12 @@ func (r *repoCheck) checkTag(ctx context.Context, tag entry, old map[digest.Dige
 			return err
 		}
 	}
-	return r.checkCurrent(ctx, tag, current, history, old)
+	for range moveTries {
+		if err = r.checkCurrent(ctx, tag, current, history, old); !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return nil
 }
 
 // findCurrent is the file that holds the value of a tag, or nil.
@@ -82,6 +87,8 @@ func (r *repoCheck) findCurrent(ctx context.Context, tag entry) (*entry, error) 
 	return current, err
 }
 
+// checkCurrent checks the value of a tag. Where that changes meanwhile it is
+// errMoved.
 func (r *repoCheck) checkCurrent(ctx context.Context, tag entry, current *entry, history linked, old map[digest.Digest]bool) error {
 	f := Finding{Damage: true, Repository: r.repo.name, Name: tag.name, Path: currentPath(tag.path)}
 	d, err := r.value(ctx, tag)

@@ -61,6 +61,11 @@ func (m *manifests) peek(ctx context.Context, d digest.Digest) (manifest.Manifes
 	if err != nil {
 		return nil, err
 	}
+	return m.parse(ctx, d, canonical)
+}
+
+// parse parses a manifest whose canonical digest is known.
+func (m *manifests) parse(ctx context.Context, d, canonical digest.Digest) (manifest.Manifest, error) {
 	blob, err := openAs(ctx, m.content(), d, canonical)
 	if err != nil {
 		return nil, asManifest(err)

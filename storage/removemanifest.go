@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"registryfs/digest"
+	"registryfs/manifest"
 )
 
 func (m *manifests) Delete(ctx context.Context, d digest.Digest, options ...DeleteOption) error {
@@ -83,12 +84,15 @@ func (m *manifests) untagged(_ context.Context, _ digest.Digest, names []string)
 // remove takes away a manifest that no index names, after tagged has dealt
 // with its tags, by unlink, which looks for names again.
 func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(context.Context, digest.Digest, []string) error, unlink func(check) error) error {
-	if _, err := m.resolve(ctx, d); err != nil && !errors.Is(err, ErrCorrupt) {
+	canonical, err := m.resolve(ctx, d)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	parsed, err := m.peek(ctx, d)
-	if err != nil {
-		parsed = nil
+	var parsed manifest.Manifest
+	if err == nil {
+		if parsed, err = m.parse(ctx, d, canonical); err != nil {
+			parsed = nil // it goes, whatever is the matter with it
+		}
 	}
 	needs, err := m.needs(ctx, d, parsed)
 	if err != nil && !errors.Is(err, ErrManifestUnknown) {
