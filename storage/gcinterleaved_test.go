@@ -237,13 +237,13 @@ func newInterleaving(t *testing.T, runs int) *interleaving {
 	i := &interleaving{runs: runs, d: memdriver.New(), clock: newClock()}
 	i.old = fillGivenStore(t, i.d)
 	for range runs {
-		_, end := exclusive(t, i.d, i.clock)
+		_, end := claimed(t, i.d, i.clock)
 		collectOnline(t, i.d, i.clock, onlineUntagged)
 		end()
 		i.clock.pass(time.Minute)
 	}
 	i.gate = &gate{Driver: i.d, before: func(string, string) error { return nil }}
-	i.user, i.end = exclusive(t, i.gate, i.clock)
+	i.user, i.end = claimed(t, i.gate, i.clock)
 	return i
 }
 

@@ -63,13 +63,20 @@ func (c *fakeClock) set(by time.Duration) {
 // end is called or the test ends.
 func exclusive(t *testing.T, d driver.Driver, clock storage.Clock) (reg storage.Registry, end func()) {
 	t.Helper()
+	reg, end = claimed(t, d, clock)
+	t.Cleanup(end)
+	return reg, end
+}
+
+// claimed is exclusive for who ends it: a cleanup would keep the store of each of
+// a thousand of them.
+func claimed(t *testing.T, d driver.Driver, clock storage.Clock) (reg storage.Registry, end func()) {
+	t.Helper()
 	reg = openRegistry(t, d, storage.Options{AllowDelete: true, Clock: clock})
 	claim, err := reg.(storage.Claimer).Claim(t.Context(), storage.ClaimOptions{Exclusive: true, By: "a test"})
 	require.NoError(t, err)
 	var once sync.Once
-	end = func() { once.Do(func() { require.NoError(t, claim.Close()) }) }
-	t.Cleanup(end)
-	return reg, end
+	return reg, func() { once.Do(func() { require.NoError(t, claim.Close()) }) }
 }
 
 // collectOnline collects as another process does.
