@@ -66,7 +66,7 @@ func (m *manifests) untag(ctx context.Context, d digest.Digest, names []string) 
 	defer lock.Unlock()
 	tags := &tags{m.repo}
 	for _, name := range names {
-		if err := tags.remove(ctx, name, d); err != nil && !errors.Is(err, ErrTagUnknown) {
+		if err := ignoreUnknownTag(tags.remove(ctx, name, d)); err != nil {
 			return m.repo.fail("untag", name, err)
 		}
 	}

@@ -149,26 +149,25 @@ func (t *tags) Replace(ctx context.Context, tag string, old, d digest.Digest) er
 	return t.repo.fail("replace tag", tag, t.replace(ctx, tag, old, d))
 }
 
-func (t *tags) replace(ctx context.Context, tag string, old, d digest.Digest) error {
-	if err := t.repo.registry.writable(); err != nil {
-		return err
-	}
+func (t *tags) replace(ctx context.Context, tag string, old, d digest.Digest) (err error) {
 	refs := t.repo.registry.refsLock(t.repo.name)
 	refs.RLock()
 	defer refs.RUnlock()
 	var needs []need
-	if d != "" {
-		var err error
-		if needs, err = t.check(ctx, tag, d); err != nil {
-			return err
-		}
+	if d == "" {
+		err = t.repo.registry.writable()
+	} else {
+		needs, err = t.check(ctx, tag, d)
+	}
+	if err != nil {
+		return err
 	}
 	lock := t.repo.registry.tagLock(t.repo.name)
 	lock.Lock()
 	defer lock.Unlock()
 	value, err := t.get(ctx, tag)
-	if err != nil && !errors.Is(err, ErrTagUnknown) || value.Digest != old || old == d {
-		return ignoreUnknownTag(err)
+	if err = ignoreUnknownTag(err); err != nil || value.Digest != old || old == d {
+		return err
 	}
 	if d != "" {
 		return t.set(ctx, tag, d, needs)
