@@ -100,7 +100,9 @@ func setTags(ctx context.Context, repo storage.Repository, changes layoutChanges
 		undo = append(undo, func() error { return repo.Tags().Replace(ctx, e.Tag, e.Digest, current[e.Tag]) })
 	}
 	for _, tag := range changes.remove {
-		if err := repo.Tags().Untag(ctx, tag); err != nil && !errors.Is(err, storage.ErrTagUnknown) {
+		if err := repo.Tags().Untag(ctx, tag); errors.Is(err, storage.ErrTagUnknown) {
+			continue // others have removed it, and that is not ours to undo
+		} else if err != nil {
 			return fail(err)
 		}
 		undo = append(undo, func() error { return repo.Tags().Replace(ctx, tag, "", current[tag]) })

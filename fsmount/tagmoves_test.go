@@ -13,7 +13,7 @@ import (
 )
 
 // besideRepository is a repository beside which others work: what they do is
-// done before each of its tags is set, and may be an error.
+// done before each of its tags is set or removed, and may be an error.
 type besideRepository struct {
 	storage.Repository
 	meanwhile func(tag string) error
@@ -35,6 +35,13 @@ func (t besideTags) Tag(ctx context.Context, tag string, d digest.Digest) error 
 		return err
 	}
 	return t.TagStore.Tag(ctx, tag, d)
+}
+
+func (t besideTags) Untag(ctx context.Context, tag string) error {
+	if err := t.meanwhile(tag); err != nil {
+		return err
+	}
+	return t.TagStore.Untag(ctx, tag)
 }
 
 func TestATagThatOthersMoveWhileItIsMoved(t *testing.T) {
@@ -75,6 +82,30 @@ func TestTagsThatOthersMoveWhileAnIndexFails(t *testing.T) {
 	require.Equal(t, two, f.tagged(t, "app", "b"))
 	require.Empty(t, f.tagged(t, "app", "d"))
 	require.Empty(t, f.tagged(t, "app", "new"))
+}
+
+func TestATagThatOthersRemoveWhileAnIndexFails(t *testing.T) {
+	f := newTestFileSystem(t, Options{})
+	f.putImage(t, "app", "a")
+	_, two := f.putImage(t, "app", "b")
+	f.putImage(t, "app", "c")
+	repo := f.repository(t, "app")
+	current, err := tagsOf(t.Context(), repo)
+	require.NoError(t, err)
+	failure := errors.New("no")
+	beside := besideRepository{repo, func(tag string) error {
+		switch tag {
+		case "a":
+			return repo.Tags().Untag(t.Context(), tag)
+		case "c":
+			return failure
+		}
+		return nil
+	}}
+	changes := layoutChanges{remove: []string{"a", "b", "c"}}
+	require.ErrorIs(t, setTags(t.Context(), beside, changes, current), failure)
+	require.Empty(t, f.tagged(t, "app", "a"), "others have removed it")
+	require.Equal(t, two, f.tagged(t, "app", "b"))
 }
 
 // tagged is what a tag names, or "" where there is none.
