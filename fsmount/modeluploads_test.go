@@ -15,6 +15,10 @@ import (
 	"registryfs/digest"
 )
 
+// unseen is for how long what others do may go unseen: for the AttrTimeout of
+// the mount, which the kernel counts in ticks of its clock, of at most 10 ms.
+const unseen = time.Second + 3*10*time.Millisecond
+
 // beginUpload leaves an upload as a stock registry does, before or after it has
 // made the file for the data.
 func (m *mountRun) beginUpload(t *rapid.T) {
@@ -23,7 +27,7 @@ func (m *mountRun) beginUpload(t *rapid.T) {
 	require.NoError(m, os.MkdirAll(dir, 0o755))
 	name := rapid.SampledFrom([]string{"startedat", "data"}).Draw(t, "file")
 	require.NoError(m, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
-	time.Sleep(time.Second) // until then what others do may go unseen
+	time.Sleep(unseen)
 	m.want.Begin(repo, id)
 }
 
