@@ -44,7 +44,7 @@ test: lint tools ## run the tests, the long ones shortened, with the race detect
 	$(MAKE) --no-print-directory fuzz FUZZTIME=500x FUZZED="./digest ./driver ./manifest ./storage"
 
 test-long: lint tools ## run all of the tests at full length
-	$(GO) test -race -timeout 85m -p $(PARALLEL) ./...
+	$(GO) test -race -timeout 3h -p $(PARALLEL) ./...
 	$(GO) test -timeout 3h -run '^TestModel$$/^Mem$$' ./storage -rapid.checks=10000 -rapid.steps=200
 	$(GO) test -race -timeout 3h -run '^TestModel$$/^(File|TwoRegistries)$$' ./storage -rapid.checks=300 -rapid.steps=200
 	$(GO) test -race -timeout 3h -run '^TestModel$$' ./fsmount -rapid.checks=300 -rapid.steps=200
