@@ -92,7 +92,7 @@ type mountRun struct {
 	agent       *agent
 	root, store string
 	remount     func()
-	log         func(format string, args ...any) // at once: what is flaky has no report
+	log         func(format string, args ...any)
 
 	// What lives as long as the mount.
 	aliases map[string]map[string]digest.Digest // by directory and name
@@ -137,13 +137,18 @@ func (m *mountRun) ask(q request) answer {
 	return got
 }
 
+// fails ends the run, and says why at once: what is flaky has no report.
+func (m *mountRun) fails(format string, args ...any) {
+	m.log(format, args...)
+	m.FailNow()
+}
+
 // does makes a request, which must end as the model says.
 func (m *mountRun) does(q request, want error) {
 	m.Helper()
 	got := m.ask(q)
 	if got.Errno != errnoOf(m, want) {
-		m.log("%s %s %s: %v (%s), and should be %v", q.Op, q.Path, q.To, got.Errno, got.Fault, want)
-		m.FailNow()
+		m.fails("%s %s %s: %v (%s), and should be %v", q.Op, q.Path, q.To, got.Errno, got.Fault, want)
 	}
 }
 
@@ -327,8 +332,7 @@ func (m *mountRun) compare(t *rapid.T) {
 	for deadline := time.Now().Add(patience); ; {
 		got := m.ask(q)
 		if got.Fault != "" {
-			m.log("the tree cannot be read: %s", got.Fault)
-			m.FailNow()
+			m.fails("the tree cannot be read: %s", got.Fault)
 		}
 		var wrong []string
 		isPassing := true
@@ -343,8 +347,7 @@ func (m *mountRun) compare(t *rapid.T) {
 			return
 		}
 		if !isPassing || time.Now().After(deadline) {
-			m.log("%s", strings.Join(wrong, "\n"))
-			m.FailNow()
+			m.fails("%s", strings.Join(wrong, "\n"))
 		}
 	}
 }

@@ -90,9 +90,7 @@ func (m *manifests) remove(ctx context.Context, d digest.Digest, tagged func(con
 	}
 	var parsed manifest.Manifest
 	if err == nil {
-		if parsed, err = m.parse(ctx, d, canonical); err != nil {
-			parsed = nil // it goes, whatever is the matter with it
-		}
+		parsed, _ = m.parse(ctx, d, canonical) // it goes, whatever is the matter with it
 	}
 	needs, err := m.needs(ctx, d, parsed)
 	if err != nil && !errors.Is(err, ErrManifestUnknown) {
